@@ -1,0 +1,1 @@
+//! What a family's build script does: embed its papers and results, hash its sources

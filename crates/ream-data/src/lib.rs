@@ -1,0 +1,1 @@
+//! Data sets with provenance: registry, fetch, verify, decode; the user's own tables

@@ -1,0 +1,1 @@
+//! Running systems: runs, observations, claims to verdicts, launchers, figures, reports

@@ -1,0 +1,1 @@
+//! Papers, claims, checks and deviations as types; reads paper.toml

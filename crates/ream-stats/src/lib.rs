@@ -1,0 +1,1 @@
+//! Intervals, tests, rank correlations and regression with standard errors

@@ -1,0 +1,3 @@
+//! The `ream` command line.
+
+fn main() {}

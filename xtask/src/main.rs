@@ -1,0 +1,3 @@
+//! Set-up, checks and benchmarks.
+
+fn main() {}
