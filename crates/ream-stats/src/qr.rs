@@ -68,6 +68,11 @@ impl Basis {
         (&self.back * DVector::from_column_slice(gamma)).as_slice().to_vec()
     }
 
+    /// `T' v`: the gradient in the basis from the gradient in the coefficients.
+    pub(crate) fn transposed(&self, v: &[f64]) -> Vec<f64> {
+        (self.back.transpose() * DVector::from_column_slice(v)).as_slice().to_vec()
+    }
+
     /// Covariance of the coefficients from that of the basis coefficients, made exactly symmetric.
     pub(crate) fn covariance(&self, inner: &DMatrix<f64>) -> Matrix {
         let outer = &self.back * inner * self.back.transpose();
