@@ -132,7 +132,7 @@ fn fit(x: &Matrix, y: &[f64], weights: Option<&[f64]>, kind: Covariance<'_>) -> 
     };
     // In the basis the information is the identity.
     let inner = scores.meat(kind)?.unwrap_or_else(|| DMatrix::identity(columns, columns) * residual_variance);
-    let covariance = basis.covariance(&inner);
+    let covariance = basis.covariance(&inner)?;
     let freedom = match kind {
         Covariance::Cluster(ids) | Covariance::ClusterUncorrected(ids) => count_clusters(ids, &index) - 1.0,
         _ => (rows - columns) as f64,

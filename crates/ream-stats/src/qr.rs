@@ -74,9 +74,13 @@ impl Basis {
     }
 
     /// Covariance of the coefficients from that of the basis coefficients, made exactly symmetric.
-    pub(crate) fn covariance(&self, inner: &DMatrix<f64>) -> Matrix {
+    pub(crate) fn covariance(&self, inner: &DMatrix<f64>) -> Result<Matrix, FitError> {
         let outer = &self.back * inner * self.back.transpose();
-        Matrix::from_fn(self.cols, self.cols, |i, j| 0.5 * (outer[(i, j)] + outer[(j, i)]))
+        if outer.iter().all(|v| v.is_finite()) {
+            Ok(Matrix::from_fn(self.cols, self.cols, |i, j| 0.5 * (outer[(i, j)] + outer[(j, i)])))
+        } else {
+            Err(FitError::NoCovariance { why: "it overflows; rescale the columns" })
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use common::{close, design};
 use proptest::prelude::*;
 use ream_rand::Stream;
 use ream_stats::bootstrap::{self, Bootstrap, Interval};
+use ream_stats::glm::{Penalty, fractional_logistic};
 use ream_stats::{Covariance, FitError, Matrix, cross_fit, descriptive, interval, linear, metrics, rank};
 
 fn mean(values: &[f64]) -> f64 {
@@ -259,6 +260,8 @@ fn bad_input_gives_errors() {
     assert!(linear::ols(&dummy, &good, Covariance::Hc1).is_ok());
     assert!(linear::ols(&x, &good, Covariance::Cluster(&[0; 5])).is_err());
     assert!(linear::ols(&x, &good, Covariance::Cluster(&[0, 1])).is_err());
+    let tiny = Matrix::from_fn(5, 1, |i, _| 1e-200 * i as f64);
+    assert!(linear::ols(&tiny, &good, cov).unwrap_err().to_string().contains("rescale the columns"));
     let zero_column = Matrix::from_fn(5, 2, |i, j| if j == 0 { i as f64 } else { 0.0 });
     assert!(matches!(
         linear::ols(&zero_column, &good, cov),
@@ -352,7 +355,7 @@ proptest! {
     }
 
     #[test]
-    fn statistics_never_panic(values in prop::collection::vec(any::<f64>(), 0..12), other in prop::collection::vec(any::<f64>(), 0..12), level in any::<f64>()) {
+    fn statistics_never_panic(values in prop::collection::vec(prop::num::f64::ANY, 0..12), other in prop::collection::vec(prop::num::f64::ANY, 0..12), level in prop::num::f64::ANY) {
         let _ = descriptive::mean(&values);
         let _ = descriptive::variance(&values);
         let _ = descriptive::quantile(&values, level);
@@ -365,19 +368,26 @@ proptest! {
         let _ = metrics::brier(&values, &other);
         let _ = metrics::log_loss(&values, &other, None);
         if let Ok(x) = Matrix::new(values.len() / 2, 2, values[..values.len() / 2 * 2].to_vec()) {
-            let _ = linear::ols(&x, &other, Covariance::Hc3);
-            let _ = linear::ridge(&x, &other, level);
-            let _ = ream_stats::glm::fractional_logistic(&x, &other, None, &ream_stats::glm::Penalty::None);
+            let other = &other[..other.len().min(x.rows())];
+            let _ = linear::ols(&x, other, Covariance::Hc3);
+            let _ = linear::ridge(&x, other, level);
+            let _ = fractional_logistic(&x, other, None, &Penalty::None);
         }
     }
 
     #[test]
     fn fits_of_extreme_but_finite_designs_end(values in prop::collection::vec(prop_oneof![-1e3..1e3_f64, -1e200..1e200_f64, -1e-200..1e-200_f64, Just(0.0)], 12..=12), y in prop::collection::vec(0.0..=1.0_f64, 6..=6)) {
         let x = Matrix::new(6, 2, values).unwrap();
-        let _ = linear::ols(&x, &y, Covariance::Hc3);
-        let _ = linear::ridge(&x, &y, 1.0);
-        for penalty in [ream_stats::glm::Penalty::None, ream_stats::glm::Penalty::ridge(1.0, 2), ream_stats::glm::Penalty::lasso(1.0, 2)] {
-            if let Ok(fit) = ream_stats::glm::fractional_logistic(&x, &y, None, &penalty) {
+        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        if let Ok(fit) = linear::ols(&x, &y, Covariance::Hc3) {
+            prop_assert!(finite(&fit.coefficients), "{:?}", fit);
+        }
+        if let Ok(fit) = linear::ridge(&x, &y, 1.0) {
+            prop_assert!(finite(&fit.coefficients), "{:?}", fit);
+        }
+        for penalty in [Penalty::None, Penalty::ridge(1.0, 2), Penalty::lasso(1.0, 2)] {
+            if let Ok(fit) = fractional_logistic(&x, &y, None, &penalty) {
+                prop_assert!(finite(&fit.coefficients), "{:?}", fit);
                 let _ = fit.covariance(&x, &y, None, Covariance::Hc3);
             }
         }
