@@ -1,1 +1,3 @@
 //! Papers of the language family
+
+pub mod icl_gd;
