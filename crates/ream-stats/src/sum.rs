@@ -1,0 +1,50 @@
+//! Sums in a fixed order: the same bits on any number of threads.
+
+use core::ops::Range;
+use rayon::prelude::*;
+
+/// Rows in one piece of a long sum. Pieces do not depend on the number of threads, nor does their order.
+const CHUNK: usize = 4096;
+
+/// Sum of vectors of length `width` over the pieces of `0..n`; `part` adds its range into the given zeros.
+pub(crate) fn chunked(n: usize, width: usize, part: impl Fn(Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
+    let piece = |k: usize| {
+        let mut sums = vec![0.0; width];
+        part(k * CHUNK..((k + 1) * CHUNK).min(n), &mut sums);
+        sums
+    };
+    let pieces = n.div_ceil(CHUNK);
+    if pieces <= 1 {
+        return piece(0);
+    }
+    let parts: Vec<Vec<f64>> = (0..pieces).into_par_iter().map(piece).collect();
+    let mut total = vec![0.0; width];
+    for sums in parts {
+        for (t, s) in total.iter_mut().zip(sums) {
+            *t += s;
+        }
+    }
+    total
+}
+
+/// Neumaier's compensated sum: error of a few units in the last place, whatever the length.
+pub(crate) fn compensated(values: impl IntoIterator<Item = f64>) -> f64 {
+    let (mut sum, mut lost) = (0.0_f64, 0.0_f64);
+    for value in values {
+        let next = sum + value;
+        lost += if sum.abs() >= value.abs() { (sum - next) + value } else { (value - next) + sum };
+        sum = next;
+    }
+    // An overflowed sum has a meaningless (NaN) compensation.
+    if lost.is_finite() { sum + lost } else { sum }
+}
+
+/// Inner product in order of index.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// True when no value is NaN or infinite.
+pub(crate) fn all_finite(values: &[f64]) -> bool {
+    values.iter().all(|v| v.is_finite())
+}
