@@ -315,6 +315,19 @@ impl<'n, F: Real> Pass<'n, F> {
         &self.slope[at..at + self.network.shape.d]
     }
 
+    /// Tokens before layer `layer` in the last forward pass, `[tokens, width]`.
+    pub(crate) fn tokens(&self, layer: usize) -> &[Lane<F>] {
+        &self.states[layer]
+    }
+
+    /// The same tasks with the perceptron's features in place of the inputs.
+    pub fn featured(&mut self, products: &Products<F>, chunk: &Chunk<F>) -> Chunk<F> {
+        self.embed(products, chunk, None);
+        let (width, features) = (self.network.width(), self.network.features());
+        let x = self.states[0].chunks_exact(width).flat_map(|token| token[..features].iter().copied()).collect();
+        Chunk { shape: Shape { d: features, ..chunk.shape }, used: chunk.used, x, y: chunk.y.clone() }
+    }
+
     fn embed(&mut self, products: &Products<F>, chunk: &Chunk<F>, start: Option<&[F]>) {
         let network = self.network;
         let (width, features) = (network.width(), network.features());

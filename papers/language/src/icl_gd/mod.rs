@@ -1,9 +1,11 @@
 //! icl-gd
 pub mod compare;
 pub mod construction;
+pub mod copying;
 pub mod descent;
 pub mod lanes;
 pub mod lsa;
+pub mod sine;
 pub mod tasks;
 pub mod training;
 
