@@ -1,3 +1,61 @@
-//! Set-up, checks and benchmarks.
+//! Set-up, checks and benchmarks: `cargo xtask ci | bench | new-paper`.
 
-fn main() {}
+// A task runner prints what it does.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod bench;
+mod ci;
+mod new_paper;
+mod shell;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the ream workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything the CI checks: format, lints, tests, documentation, every system's smoke preset, the README's commands
+    Ci {
+        /// Only these steps: format, lint, test, doc, data, smoke, readme
+        steps: Vec<String>,
+    },
+    /// Recorded workloads; writes benches/runs/<date>-<machine>/
+    Bench {
+        /// Which suites: start-up, overhead, smoke, full; all but `full` when none is named
+        suites: Vec<String>,
+        /// How often each workload runs
+        #[arg(long, default_value_t = 5)]
+        repeat: usize,
+    },
+    /// The skeleton of a paper: paper.toml, module, test
+    NewPaper {
+        /// Short name: lower case, hyphens
+        slug: String,
+        /// Family, for instance causal
+        #[arg(long)]
+        family: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Ci { steps } => ci::check(&steps),
+        Task::Bench { suites, repeat } => bench::run(&suites, repeat),
+        Task::NewPaper { slug, family } => new_paper::run(&slug, &family),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

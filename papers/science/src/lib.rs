@@ -1,1 +1,9 @@
-//! Papers of the science family
+//! Papers of the science family.
+
+include!(concat!(env!("OUT_DIR"), "/family.rs"));
+
+/// The papers of this family and the systems of those that have one.
+#[must_use]
+pub fn family() -> ream_lab::FamilyPapers {
+    ream_lab::FamilyPapers { papers: PAPERS, systems: Vec::new() }
+}

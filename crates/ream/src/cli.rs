@@ -1,0 +1,270 @@
+//! Commands and flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Daily papers you can run: every paper with a working system, every headline claim executed.
+#[derive(Debug, Parser)]
+#[command(name = "ream", version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Where run directories live [default: $REAM_HOME/runs, else ~/.ream/runs]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) runs: Option<PathBuf>,
+    /// Print JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The papers of this edition
+    Papers(Papers),
+    /// One paper: summary, claims, how to run it
+    Show {
+        /// Short name of the paper
+        paper: String,
+    },
+    /// Run a paper's system and judge its claims
+    Run(Box<RunArgs>),
+    /// The configuration of a preset, as TOML with comments
+    Config {
+        /// Short name of the paper
+        paper: String,
+        /// Which preset
+        #[arg(long, value_enum, default_value_t = PresetName::Smoke)]
+        preset: PresetName,
+        /// Print the JSON schema instead
+        #[arg(long)]
+        schema: bool,
+    },
+    /// List, watch, cancel, publish, remove runs
+    #[command(subcommand)]
+    Runs(Runs),
+    /// What a run says: claims, tables, measures
+    Report(Report),
+    /// The measures of two runs side by side
+    Compare {
+        /// A run: its name, the beginning of it, or `last`
+        a: String,
+        /// Another run
+        b: String,
+    },
+    /// The observations of a run as a table
+    ExportRun {
+        /// A run: its name, the beginning of it, or `last`
+        run: String,
+        /// Comma-separated values
+        #[arg(long)]
+        csv: bool,
+    },
+    /// Every claim: the paper's figure, the measured value, the verdict
+    Claims(Claims),
+    /// Data sets: list, fetch, verify
+    #[command(subcommand)]
+    Data(Data),
+    /// Completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual page, as roff
+    Man,
+    /// Run one seed of a run (started by `ream run`, or by a batch system)
+    #[command(hide = true)]
+    Worker {
+        /// The run directory
+        run: PathBuf,
+        /// Which seed
+        #[arg(long)]
+        seed: u64,
+        /// Threads; observations do not depend on it
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Papers {
+    /// Only papers that run
+    #[arg(long)]
+    pub(crate) implemented: bool,
+    /// Only this family
+    #[arg(long)]
+    pub(crate) family: Option<String>,
+    /// Only papers with a claim of this verdict, for instance `confirmed` or `"not confirmed"`
+    #[arg(long)]
+    pub(crate) verdict: Option<String>,
+    /// Only papers whose full run takes at most this long, for instance `2min` or `90s`
+    #[arg(long, value_name = "TIME")]
+    pub(crate) under: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PresetName {
+    /// Seconds; shows that it works, is not evidence
+    Smoke,
+    /// The experiment on which verdicts rest
+    Full,
+    /// More of everything, where a paper has it
+    Long,
+}
+
+impl From<PresetName> for ream_lab::Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Smoke => Self::Smoke,
+            PresetName::Full => Self::Full,
+            PresetName::Long => Self::Long,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Short name of the paper
+    #[arg(required_unless_present = "resume")]
+    pub(crate) paper: Option<String>,
+    /// Which configuration to start from
+    #[arg(long, value_enum, default_value_t = PresetName::Smoke)]
+    pub(crate) preset: PresetName,
+    /// `5` for seeds 1 to 5, `3,7,9` for these
+    #[arg(long, value_name = "N|LIST")]
+    pub(crate) seeds: Option<String>,
+    /// Change a key of the configuration; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Change keys by a TOML file (see `ream config`)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Run on your own file instead of the built-in data
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
+    /// Only these claims, for instance `c2,c4`
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) claims: Vec<String>,
+    /// Threads of each seed [default: what the system uses well]
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Seeds at once [default: cores / threads]
+    #[arg(long)]
+    pub(crate) slots: Option<usize>,
+    /// Show what would run, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Fetch missing data without asking
+    #[arg(long)]
+    pub(crate) fetch: bool,
+    /// Go on with a run: its name, the beginning of it, or `last`
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["paper", "preset", "seeds", "sets", "config", "data", "claims", "dry_run"])]
+    pub(crate) resume: Option<String>,
+    /// With --resume: try failed seeds again
+    #[arg(long, requires = "resume")]
+    pub(crate) retry_failed: bool,
+    /// Exit with 1 when a claim has this verdict, for instance `"not confirmed"`
+    #[arg(long, value_name = "VERDICT")]
+    pub(crate) fail_on: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Runs {
+    /// All runs, newest first
+    List,
+    /// Progress of a run until it ends
+    Watch {
+        /// A run: its name, the beginning of it, or `last`
+        run: String,
+    },
+    /// Ask the workers of a run to stop at their next safe point
+    Cancel {
+        /// A run
+        run: String,
+    },
+    /// Remove runs
+    Rm {
+        /// Runs
+        #[arg(required = true)]
+        runs: Vec<String>,
+    },
+    /// Remove smoke runs and runs that never finished, older than some days
+    Gc {
+        /// Age in days
+        #[arg(long, default_value_t = 30)]
+        older_than: u64,
+        /// Remove; without this it only says what would go
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Write a full run into the repository's results
+    Publish {
+        /// A run that is evidence
+        run: String,
+        /// The folder `papers` of the repository
+        #[arg(long, default_value = "papers")]
+        into: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// A run: its name, the beginning of it, or `last`
+    pub(crate) run: String,
+    /// Open the page in a browser
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Tables in this format on standard output
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Everything about one claim
+    #[arg(long, value_name = "CLAIM")]
+    pub(crate) explain: Option<String>,
+    /// Write every picture as PNG into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) png: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Markdown
+    Md,
+    /// Comma-separated values
+    Csv,
+    /// LaTeX
+    Latex,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Claims {
+    /// Only this paper
+    pub(crate) paper: Option<String>,
+    /// As a Markdown table
+    #[arg(long)]
+    pub(crate) markdown: bool,
+    /// Also claims of papers without a system
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Data {
+    /// Every data set: size, licence, whether it is here
+    List,
+    /// Fetch data sets through their registries' own clients
+    Fetch {
+        /// Data sets, or papers with `--for`
+        ids: Vec<String>,
+        /// Everything this paper needs
+        #[arg(long = "for", value_name = "PAPER")]
+        paper: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Compare fetched files with their checksums
+    Verify {
+        /// Data sets; all that are here when none is named
+        ids: Vec<String>,
+    },
+}

@@ -1,0 +1,128 @@
+//! One module for each command.
+
+mod claims;
+mod config;
+mod data;
+mod papers;
+mod report;
+mod run;
+mod runs;
+mod welcome;
+mod worker;
+
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use ream_lab::{Error, Result, RunDir, RunRecord, Verdict, did_you_mean};
+
+use crate::cli::{Cli, Command};
+use crate::edition::Edition;
+use crate::output;
+
+/// What every command is given.
+pub(crate) struct Context {
+    pub(crate) edition: Edition,
+    pub(crate) runs: PathBuf,
+    pub(crate) json: bool,
+}
+
+/// Runs the command; gives the exit code.
+pub(crate) fn run(cli: Cli) -> Result<u8> {
+    let runs = cli.runs.unwrap_or_else(|| ream_lab::home().join("runs"));
+    let context = Context { edition: Edition::load()?, runs, json: cli.json };
+    let Some(command) = cli.command else { return welcome::show(&context) };
+    match command {
+        Command::Papers(args) => papers::list(&context, &args),
+        Command::Show { paper } => papers::show(&context, &paper),
+        Command::Run(args) => run::run(&context, &args),
+        Command::Config { paper, preset, schema } => config::show(&context, &paper, preset.into(), schema),
+        Command::Runs(command) => runs::run(&context, command),
+        Command::Report(args) => report::show(&context, &args),
+        Command::Compare { a, b } => report::compare(&context, &a, &b),
+        Command::ExportRun { run, csv } => report::export(&context, &run, csv),
+        Command::Claims(args) => claims::show(&context, &args),
+        Command::Data(command) => data::run(&context, command),
+        Command::Worker { run, seed, threads } => worker::work(&context, &run, seed, threads),
+        Command::Completions { shell } => completions(shell),
+        Command::Man => manual(),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<u8> {
+    let mut bytes = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ream", &mut bytes);
+    output::text(&String::from_utf8_lossy(&bytes))?;
+    Ok(0)
+}
+
+fn manual() -> Result<u8> {
+    let mut bytes = Vec::new();
+    let failed = |e: std::io::Error| Error::failed(format!("manual: {e}"));
+    clap_mangen::Man::new(Cli::command()).render(&mut bytes).map_err(failed)?;
+    for sub in Cli::command().get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        clap_mangen::Man::new(sub.clone()).render(&mut bytes).map_err(failed)?;
+    }
+    output::text(&String::from_utf8_lossy(&bytes))?;
+    Ok(0)
+}
+
+impl Context {
+    /// Names of all runs, oldest first: names begin with the paper, so the time in them is what sorts.
+    pub(crate) fn run_names(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::Input(format!("cannot read {}: {error}", self.runs.display()))),
+        };
+        let mut names: Vec<(String, String)> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| self.runs.join(name).join("run.toml").is_file())
+            .map(|name| (name.chars().rev().take(20).collect::<String>().chars().rev().collect(), name))
+            .collect();
+        names.sort();
+        Ok(names.into_iter().map(|(_, name)| name).collect())
+    }
+
+    /// Opens a run by name, by the beginning of its name, or the last one.
+    pub(crate) fn open_run(&self, wanted: &str) -> Result<(RunDir, RunRecord)> {
+        let names = self.run_names()?;
+        if wanted == "last" {
+            let last = names
+                .last()
+                .ok_or_else(|| Error::Input(format!("there are no runs in {}", self.runs.display())))?;
+            return RunDir::open(&self.runs.join(last));
+        }
+        if names.iter().any(|name| name == wanted) {
+            return RunDir::open(&self.runs.join(wanted));
+        }
+        let matching: Vec<&String> = names.iter().filter(|name| name.starts_with(wanted)).collect();
+        match matching.as_slice() {
+            [only] => RunDir::open(&self.runs.join(only)),
+            [] => {
+                let hint = did_you_mean(wanted, names.iter().map(String::as_str));
+                Err(Error::Input(format!(
+                    "there is no run `{wanted}` in {}{hint} (`ream runs list`)",
+                    self.runs.display()
+                )))
+            }
+            several => Err(Error::Input(format!(
+                "`{wanted}` begins the names of {} runs; the newest is {}",
+                several.len(),
+                several.last().map(|s| s.as_str()).unwrap_or_default()
+            ))),
+        }
+    }
+}
+
+/// Reads a verdict's words.
+pub(crate) fn verdict(text: &str) -> Result<Verdict> {
+    let plain = text.trim().to_lowercase().replace('-', " ");
+    Verdict::ALL.into_iter().find(|v| v.name() == plain).ok_or_else(|| {
+        let names: Vec<&str> = Verdict::ALL.iter().map(|v| v.name()).collect();
+        Error::Input(format!(
+            "there is no verdict `{text}`{}; they are {}",
+            did_you_mean(&plain, names.iter().copied()),
+            names.join(", ")
+        ))
+    })
+}

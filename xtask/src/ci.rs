@@ -1,0 +1,148 @@
+//! Everything the CI checks, in the order in which it fails fastest.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::shell::{Result, build, cargo, output, run};
+
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: [Step; 7] = [
+    ("format", format),
+    ("lint", lint),
+    ("test", test),
+    ("doc", doc),
+    ("data", data),
+    ("smoke", smoke),
+    ("readme", readme),
+];
+
+/// Runs the named steps, or all.
+pub(crate) fn check(wanted: &[String]) -> Result<()> {
+    for name in wanted {
+        if !STEPS.iter().any(|(step, _)| step == name) {
+            let all: Vec<&str> = STEPS.iter().map(|(step, _)| *step).collect();
+            return Err(format!("there is no step `{name}`; they are {}", all.join(", ")));
+        }
+    }
+    let begun = Instant::now();
+    for (name, step) in STEPS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name))
+    {
+        let start = Instant::now();
+        println!("== {name}");
+        step()?;
+        println!("== {name}: ok, {:.0} s", start.elapsed().as_secs_f64());
+    }
+    println!("all checks passed in {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn format() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn lint() -> Result<()> {
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+}
+
+fn test() -> Result<()> {
+    run(cargo().args(["test", "--workspace", "--locked", "--profile", "ci"]))?;
+    // Features that are off by default have tests of their own.
+    run(cargo().args([
+        "test",
+        "--locked",
+        "--profile",
+        "ci",
+        "--package",
+        "ream-data",
+        "--features",
+        "parquet",
+    ]))
+}
+
+fn doc() -> Result<()> {
+    run(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Fetches what the smoke presets need; a registry may be slow to answer, so it is asked three times.
+fn data() -> Result<()> {
+    let program = build("ci")?;
+    for slug in implemented(&program)? {
+        let fetch = || run(Command::new(&program).args(["data", "fetch", "--yes", "--for", &slug]));
+        fetch().or_else(|_| fetch()).or_else(|_| fetch())?;
+    }
+    Ok(())
+}
+
+fn implemented(program: &Path) -> Result<Vec<String>> {
+    let papers = json(Command::new(program).args(["papers", "--implemented", "--json"]))?;
+    let slugs = papers.as_array().ok_or("`ream papers --json` is no array")?;
+    Ok(slugs.iter().filter_map(|p| p["slug"].as_str().map(str::to_owned)).collect())
+}
+
+fn json(command: &mut Command) -> Result<Value> {
+    let text = output(command)?;
+    serde_json::from_str(&text).map_err(|e| format!("{}: not JSON: {e}", crate::shell::words(command)))
+}
+
+/// Every system's smoke preset on one thread and on two (identical observations), and with another seed (some measure
+/// differs).
+fn smoke() -> Result<()> {
+    let program = build("ci")?;
+    let runs = tempfile::tempdir().map_err(|e| e.to_string())?;
+    for slug in implemented(&program)? {
+        let one = smoke_run(&program, runs.path(), &slug, &["--threads", "1"])?;
+        let two = smoke_run(&program, runs.path(), &slug, &["--threads", "2"])?;
+        if one.observations != two.observations {
+            return Err(format!("{slug}: observations differ between one thread and two"));
+        }
+        let other = smoke_run(&program, runs.path(), &slug, &["--seeds", "90001,"])?;
+        if other.first_seed_values() == one.first_seed_values() {
+            return Err(format!("{slug}: another seed changes nothing"));
+        }
+        println!("{slug}: {:.1} s on one thread, {:.1} s on two", one.seconds, two.seconds);
+    }
+    Ok(())
+}
+
+struct Smoke {
+    observations: Vec<Value>,
+    seconds: f64,
+}
+
+impl Smoke {
+    fn first_seed_values(&self) -> Vec<String> {
+        let first = self.observations.first().and_then(Value::as_array);
+        first.map(|o| o.iter().map(|v| v["value"].to_string()).collect()).unwrap_or_default()
+    }
+}
+
+fn smoke_run(program: &Path, runs: &Path, slug: &str, more: &[&str]) -> Result<Smoke> {
+    let done = json(Command::new(program).arg("--runs").arg(runs).args(["run", slug, "--json"]).args(more))?;
+    let name = done["run"].as_str().ok_or("`ream run --json` names no run")?;
+    let folder = runs.join(name);
+    let mut seeds: Vec<_> = std::fs::read_dir(&folder)
+        .map_err(|e| format!("{}: {e}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("observations.json").is_file())
+        .collect();
+    seeds.sort();
+    let read = |path: &std::path::PathBuf| -> Result<Value> {
+        let file = path.join("observations.json");
+        let bytes = std::fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        serde_json::from_slice(&bytes).map_err(|e| format!("{}: {e}", file.display()))
+    };
+    let observations = seeds.iter().map(read).collect::<Result<Vec<Value>>>()?;
+    if observations.iter().all(|o| o.as_array().is_none_or(Vec::is_empty)) {
+        return Err(format!("{slug}: nothing was observed"));
+    }
+    Ok(Smoke { observations, seconds: done["seconds"].as_f64().unwrap_or(0.0) })
+}
+
+/// The README's first command, word for word.
+fn readme() -> Result<()> {
+    run(cargo().args(["run", "--locked", "--release", "--", "run", "icl-gd"]))
+}
