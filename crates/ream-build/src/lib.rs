@@ -51,8 +51,7 @@ fn embedded(root: &Path, module: &Path, shared: &[PathBuf]) -> io::Result<String
     let slug = slug(&fs::read_to_string(&toml)?)
         .ok_or_else(|| io::Error::other(format!("{}: no line `slug = \"...\"`", toml.display())))?;
     let result = root.join("results").join(format!("{slug}.json"));
-    let result =
-        if result.is_file() { format!("Some(include_str!({:?}))", result) } else { "None".to_owned() };
+    let result = if result.is_file() { format!("Some(include_str!({result:?}))") } else { "None".to_owned() };
     let mut paths = vec![module.to_owned()];
     paths.extend_from_slice(shared);
     let mut entry = String::new();

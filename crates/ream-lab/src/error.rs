@@ -29,7 +29,7 @@ impl Invalid {
     ///
     /// # Errors
     /// Names the key, the range and the value.
-    pub fn unless_in<T: PartialOrd + fmt::Display>(
+    pub fn unless_in<T: PartialOrd + fmt::Display + Copy>(
         key: &str,
         value: T,
         range: std::ops::RangeInclusive<T>,

@@ -280,7 +280,7 @@ fn ended(dir: &RunDir, record: &RunRecord, deaths: &BTreeMap<u64, String>) -> Re
             Some(Exit { status: Status::Finished, .. }) => result.finished.push(*seed),
             Some(Exit { status: Status::Failed, why, .. }) => result.failed.push((*seed, why)),
             Some(Exit { status: Status::Cancelled, .. }) => {
-                result.unfinished.push((*seed, "stopped".to_owned()))
+                result.unfinished.push((*seed, "stopped".to_owned()));
             }
             None => {
                 let how = deaths.get(seed).filter(|how| !how.is_empty()).cloned();

@@ -212,7 +212,8 @@ pub const NOT_FETCHED: &str = "not fetched";
 
 fn measures(paper: &Paper, seeds: &[SeedObservations]) -> Vec<MeasureRow> {
     type Key<'a> = (&'a str, &'a str, &'a At);
-    let mut groups: BTreeMap<Key<'_>, Vec<Vec<(f64, Option<crate::Spread>)>>> = BTreeMap::new();
+    type Places = Vec<(f64, Option<crate::Spread>)>;
+    let mut groups: BTreeMap<Key<'_>, Vec<Places>> = BTreeMap::new();
     for seed in seeds {
         for o in &seed.observations {
             groups.entry(o.key()).or_default().push(vec![(o.value, o.spread.clone())]);

@@ -352,7 +352,8 @@ fn describe(seeds: Seeds, (word, margin): (&str, Margin)) -> String {
 
 /// The figures of every group, or why there are none.
 fn gather(check: &Check, seeds: &[SeedObservations]) -> Result<BTreeMap<At, Values>, String> {
-    let mut groups: BTreeMap<At, BTreeMap<u64, Vec<(f64, Option<Spread>)>>> = BTreeMap::new();
+    type Places = Vec<(f64, Option<Spread>)>;
+    let mut groups: BTreeMap<At, BTreeMap<u64, Places>> = BTreeMap::new();
     for seed in seeds {
         for (at, value, spread) in paired(check, seed)? {
             let mut group = At::new();
@@ -457,21 +458,7 @@ fn place(check: &Check, at: At, figures: &Values) -> PlaceOutcome {
         Margin::Se(k) => summary.se.map(|se| (summary.value - k * se, summary.value + k * se)),
         Margin::Interval(_) => summary.interval.map(|[low, high]| (low, high)),
     };
-    let state = match (check.seeds, range) {
-        (Seeds::Every, _) if figures.values().iter().all(|v| check.test.passes(*v)) => State::Holds,
-        (Seeds::Every, _) => State::Fails,
-        (_, None) => State::Unclear,
-        (_, Some((low, high))) if lenient => {
-            if check.test.passes_some(low, high) {
-                State::Holds
-            } else {
-                State::Fails
-            }
-        }
-        (_, Some((low, high))) if check.test.passes_all(low, high) => State::Holds,
-        (_, Some((low, high))) if !check.test.passes_some(low, high) => State::Fails,
-        _ => State::Unclear,
-    };
+    let state = place_state(check, figures, range, lenient);
     let right = |null: f64| match check.seeds {
         Seeds::Every => figures.values().iter().all(|v| check.test.right_side(*v, null)),
         _ => check.test.right_side(summary.value, null),
@@ -486,6 +473,17 @@ fn place(check: &Check, at: At, figures: &Values) -> PlaceOutcome {
         detectable: summary.detectable,
         right_side: check.null.map(right),
     }
+}
+
+/// Holds the margin of error (`None`: there is none) against the test.
+fn place_state(check: &Check, figures: &Values, range: Option<(f64, f64)>, lenient: bool) -> State {
+    let decided = |holds: bool| if holds { State::Holds } else { State::Fails };
+    if check.seeds == Seeds::Every {
+        return decided(figures.values().iter().all(|v| check.test.passes(*v)));
+    }
+    let Some((low, high)) = range else { return State::Unclear };
+    let (all, some) = (check.test.passes_all(low, high), check.test.passes_some(low, high));
+    if lenient || all == some { decided(some) } else { State::Unclear }
 }
 
 #[cfg(test)]

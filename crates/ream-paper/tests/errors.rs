@@ -48,6 +48,7 @@ why = "time"
 affects = ["c1"]
 "#;
 
+#[allow(clippy::unwrap_used, reason = "only called by tests")]
 fn error(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "the test's own text has no `{from}`");
     Paper::parse("toy/paper.toml", &GOOD.replacen(from, to, 1)).unwrap_err().to_string()

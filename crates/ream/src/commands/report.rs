@@ -35,9 +35,9 @@ pub(crate) fn show(context: &Context, args: &Args) -> Result<u8> {
             ))
         })?;
         if context.json {
-            output::json(claim)?
+            output::json(claim)?;
         } else {
-            output::text(&explain(claim, paint()))?
+            output::text(&explain(claim, paint()))?;
         }
         return Ok(0);
     }
@@ -124,9 +124,9 @@ pub(crate) fn compare(context: &Context, a: &str, b: &str) -> Result<u8> {
         ]);
     }
     if context.json {
-        output::json(&table)?
+        output::json(&table)?;
     } else {
-        output::text(&table.to_text())?
+        output::text(&table.to_text())?;
     }
     Ok(0)
 }
