@@ -343,7 +343,7 @@ mod tests {
         refuse(&|c| c.recurrent.dampening = 1.5, "recurrent.dampening");
         refuse(&|c| c.evaluation_tasks = 999, "evaluation_tasks");
         refuse(&|c| c.experiments.clear(), "experiments");
-        for eta in [0.0, -1.0, 4.0, f64::NAN] {
+        for eta in [0.0, -1.0, 4.1, f64::NAN] {
             refuse(&|c| c.eta = Some(eta), "eta");
         }
     }

@@ -4,7 +4,7 @@ use super::compare::{
     Agreement, Alignment, Answers, align, convert, descent_answers, network_answers, plus_answers,
 };
 use super::config::{Config, Deep, Experiment, Schedule};
-use super::construction::{descent_head, descent_network};
+use super::construction::descent_network;
 use super::descent::{
     Freedom, Spectrum, best_single_rate, preconditioned_floor, ridge_loss, tune, tune_ridge,
 };
@@ -400,19 +400,19 @@ pub(crate) fn deep(
         let mut lines = vec![("GD, a rate per step", agreement.reference)];
         let shared = descent_answers(&rates.shared, &set);
         lines.push(("GD, one rate", shared.loss(config.d_y)));
-        run.observe(measure, "trained", &place, agreement.loss);
-        run.observe(measure, "gd", &place, agreement.reference);
-        run.observe(measure, "gd-one-rate", &place, shared.loss(config.d_y));
+        observe_finite(run, measure, "trained", &place, agreement.loss);
+        observe_finite(run, measure, "gd", &place, agreement.reference);
+        observe_finite(run, measure, "gd-one-rate", &place, shared.loss(config.d_y));
         let mut rows = vec![("trained", &model), ("GD, a rate per step", &each), ("GD, one rate", &shared)];
         let plus = rates.plus.as_ref().map(|plus| plus_answers(plus, &set));
         if let Some(plus) = &plus {
             lines.push(("GD++", plus.loss(config.d_y)));
-            run.observe(measure, "gdpp", &place, plus.loss(config.d_y));
+            observe_finite(run, measure, "gdpp", &place, plus.loss(config.d_y));
             let near = Agreement::new(&model, plus, config.d, config.d_y);
-            run.observe("deep_difference", "gdpp", &place, near.difference);
+            observe_finite(run, "deep_difference", "gdpp", &place, near.difference);
             rows.push(("GD++", plus));
         }
-        run.observe("deep_difference", "gd", &place, agreement.difference);
+        observe_finite(run, "deep_difference", "gd", &place, agreement.difference);
         run.table(losses(name, &rows, config.d_y));
         let title = format!("{} layers, {name}", deep.layers);
         let curve = (trained.steps.clone(), trained.column(0));
@@ -420,6 +420,15 @@ pub(crate) fn deep(
         Ok(rates.each)
     })?;
     Ok((trained, rates))
+}
+
+/// Many steps can overflow on a hard task: then there is a warning instead of a number, and the claim is not tested.
+fn observe_finite(run: &mut Run, measure: &str, arm: &str, at: &[(&str, Place)], value: f64) {
+    if value.is_finite() {
+        run.observe(measure, arm, at, value);
+    } else {
+        run.warn(format!("{measure} of {arm} overflowed on a hard task and is left out"));
+    }
 }
 
 /// Mean and median losses: with many layers a few hard tasks rule the mean.
