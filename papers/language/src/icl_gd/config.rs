@@ -40,8 +40,8 @@ pub struct Schedule {
     pub steps: u64,
     /// Adam's step size.
     pub learning_rate: f64,
-    /// Variance of every entry of K, Q, V and P before training.
-    pub initial_variance: f64,
+    /// Variance of every entry of K, Q, V and P before training, times the size of a token.
+    pub initial_scale: f64,
 }
 
 /// A network with several layers.
@@ -144,7 +144,7 @@ impl Config {
     /// The named configuration.
     pub fn preset(preset: Preset) -> Self {
         use Experiment as E;
-        let schedule = |steps, learning_rate, initial_variance| Schedule { steps, learning_rate, initial_variance };
+        let schedule = |steps, learning_rate, initial_scale| Schedule { steps, learning_rate, initial_scale };
         let deep = |layers, steps, rate| Deep {
             layers,
             dampening: 1.0,
@@ -255,7 +255,8 @@ impl Config {
     /// # Errors
     /// The key, what is allowed, what was got.
     pub fn check(&self) -> Result<(), Invalid> {
-        let whole = |key: &str, value: usize, low: usize, high: usize| Invalid::unless_in(key, value, low..=high);
+        let whole =
+            |key: &str, value: usize, low: usize, high: usize| Invalid::unless_in(key, value, low..=high);
         if self.experiments.is_empty() {
             return Err(Invalid::new("experiments", "at least one experiment", "none"));
         }
@@ -281,9 +282,11 @@ impl Config {
         for (key, schedule) in schedules {
             Invalid::unless_in(&format!("{key}.steps"), schedule.steps, 1..=10_000_000)?;
             positive(&format!("{key}.learning_rate"), schedule.learning_rate, 1.0)?;
-            positive(&format!("{key}.initial_variance"), schedule.initial_variance, 1.0)?;
+            positive(&format!("{key}.initial_scale"), schedule.initial_scale, 1.0)?;
         }
-        for (key, deep) in [("recurrent", &self.recurrent), ("separate", &self.separate), ("deeper", &self.deeper)] {
+        for (key, deep) in
+            [("recurrent", &self.recurrent), ("separate", &self.separate), ("deeper", &self.deeper)]
+        {
             whole(&format!("{key}.layers"), deep.layers, 2, 32)?;
             positive(&format!("{key}.dampening"), deep.dampening, 1.0)?;
         }

@@ -107,7 +107,9 @@ mod tests {
         let network = Network { heads: 2, ..Network::linear(SHAPE, 2) };
         let mut rng = Stream::new(1, "weights").at(0);
         let parameters: Vec<f64> = (0..network.parameters()).map(|_| 0.3 * rng.normal()).collect();
-        for (a, b) in guess(&network, &parameters, &original).iter().zip(guess(&network, &parameters, &turned)) {
+        for (a, b) in
+            guess(&network, &parameters, &original).iter().zip(guess(&network, &parameters, &turned))
+        {
             for l in 0..LANES {
                 assert!((a.0[l] - b.0[l]).abs() < 1e-9 * a.0[l].abs().max(1.0));
             }

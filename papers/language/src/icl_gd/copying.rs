@@ -107,7 +107,7 @@ fn jacobians<F: Real>(network: &Network, heads: &[Pair<F>], tokens: &[f64], toke
         let a: Vec<f64> = head.a.iter().map(|v| v.wide()).collect();
         let b: Vec<f64> = head.b.iter().map(|v| v.wide()).collect();
         let asked = times(&a, row(token));
-        let weights = softmax((0..context).map(|i| dot(row(i), &asked)).collect());
+        let weights = softmax(&(0..context).map(|i| dot(row(i), &asked)).collect::<Vec<_>>());
         let mut mean = vec![0.0; width];
         for (i, p) in weights.iter().enumerate() {
             for (m, e) in mean.iter_mut().zip(row(i)) {
@@ -153,7 +153,7 @@ fn times_turned(matrix: &[f64], vector: &[f64]) -> Vec<f64> {
     out
 }
 
-fn softmax(scores: Vec<f64>) -> Vec<f64> {
+fn softmax(scores: &[f64]) -> Vec<f64> {
     let top = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
     let powers: Vec<f64> = scores.iter().map(|s| libm::exp(s - top)).collect();
     let total: f64 = powers.iter().sum();
@@ -175,7 +175,7 @@ mod tests {
     fn jacobians_are_those_of_the_layer() {
         let network = Network { heads: 2, ..network(SHAPE, 4, 1) };
         let stream = Stream::new(5, "jacobians");
-        let products = network.products(&small_parameters::<f64>(&network, 0.2, stream));
+        let products = network.products(&small_parameters::<f64>(&network, 1.6, stream));
         let chunk: Chunk<f64> = LinearTasks::standard(SHAPE).chunk(stream, 1, 0, LANES);
         let mut pass = Pass::new(&network);
         pass.forward(&products, &chunk, None);
@@ -187,9 +187,10 @@ mod tests {
             let mut out = vec![0.0; width];
             for head in &products.pairs[..2] {
                 let asked = times(&head.a, &tokens[token * width..(token + 1) * width]);
-                let scores = (0..8).map(|i| dot(&tokens[i * width..(i + 1) * width], &asked)).collect();
+                let scores: Vec<f64> =
+                    (0..8).map(|i| dot(&tokens[i * width..(i + 1) * width], &asked)).collect();
                 let mut mean = vec![0.0; width];
-                for (i, p) in softmax(scores).iter().enumerate() {
+                for (i, p) in softmax(&scores).iter().enumerate() {
                     for (m, e) in mean.iter_mut().zip(&tokens[i * width..]) {
                         *m += p * e;
                     }
@@ -200,9 +201,8 @@ mod tests {
             }
             out
         };
-        let layer: Vec<f64> = (0..width)
-            .map(|c| pass.tokens(1)[token * width + c].0[2] - tokens[token * width + c])
-            .collect();
+        let layer: Vec<f64> =
+            (0..width).map(|c| pass.tokens(1)[token * width + c].0[2] - tokens[token * width + c]).collect();
         for (a, b) in update(&tokens).iter().zip(&layer) {
             assert!((a - b).abs() < 1e-12, "the test's layer is the network's");
         }

@@ -162,8 +162,7 @@ impl Spectrum {
         (0..d_y)
             .map(|j| {
                 let terms = self.values.iter().zip(&self.query).enumerate();
-                let guess: f64 =
-                    terms.map(|(k, (l, a))| a * self.moments[k * d_y + j] / (l + lambda)).sum();
+                let guess: f64 = terms.map(|(k, (l, a))| a * self.moments[k * d_y + j] / (l + lambda)).sum();
                 (guess - self.target[j]).powi(2)
             })
             .sum()
@@ -273,8 +272,9 @@ fn tune_on(tasks: &[Spectrum], check: &[Spectrum], freedom: Freedom) -> Vec<[f64
     for gamma in if freedom.plus { &[0.0, 0.3, 0.6][..] } else { &[0.0][..] } {
         for eta in [0.3, 0.6] {
             let each = if freedom.plus { 2 } else { 1 };
-            let start: Vec<f64> =
-                (0..freedom.free()).map(|at| if at % each == 1 { gamma / top } else { eta * usual }).collect();
+            let start: Vec<f64> = (0..freedom.free())
+                .map(|at| if at % each == 1 { gamma / top } else { eta * usual })
+                .collect();
             let (loss, theta) = descend_rates(tasks, check, freedom, start);
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {
                 best = Some((loss, theta));
@@ -377,9 +377,8 @@ fn normal_equations(tasks: &[Spectrum], freedom: Freedom, theta: &[f64]) -> (Vec
 pub(crate) fn solve(n: usize, mut matrix: Vec<f64>, mut right: Vec<f64>) -> Vec<f64> {
     let tiny = 1e-13 * (0..n).map(|i| matrix[i * n + i].abs()).fold(0.0, f64::max);
     for p in 0..n {
-        let pivot = (p..n).fold(p, |best, i| {
-            if matrix[i * n + p].abs() > matrix[best * n + p].abs() { i } else { best }
-        });
+        let pivot = (p..n)
+            .fold(p, |best, i| if matrix[i * n + p].abs() > matrix[best * n + p].abs() { i } else { best });
         if matrix[pivot * n + p].abs() <= tiny {
             continue;
         }
@@ -455,7 +454,8 @@ pub fn preconditioned_floor<F: Real>(set: &[Chunk<F>]) -> f64 {
                         }
                     }
                     let query = &x[shape.n_context * d..];
-                    let terms: Vec<f64> = moment.iter().flat_map(|m| query.iter().map(move |q| m * q)).collect();
+                    let terms: Vec<f64> =
+                        moment.iter().flat_map(|m| query.iter().map(move |q| m * q)).collect();
                     let target = y[shape.n_context];
                     for (row, a) in sums.chunks_exact_mut(n).zip(&terms) {
                         for (sum, b) in row.iter_mut().zip(&terms) {

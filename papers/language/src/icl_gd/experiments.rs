@@ -89,7 +89,7 @@ impl<'a, T: Tasks> Job<'a, T> {
             network,
             tasks,
             schedule,
-            initial: small_parameters(network, schedule.initial_variance, stream),
+            initial: small_parameters(network, schedule.initial_scale, stream),
             trained: 0..network.parameters(),
             watched: &["loss"],
         }
@@ -154,6 +154,12 @@ impl<'a, T: Tasks> Job<'a, T> {
 /// Tasks on which baselines are tuned: the same for every seed, and none of them is ever evaluated on.
 fn tuning_set<F: Real>(config: &Config, run: &Run, tasks: &impl Tasks) -> Vec<Chunk<F>> {
     tasks.set(Stream::new(run.tuning_seed(0), "rates"), config.tuning_tasks)
+}
+
+/// Loss of ridge regression with the penalty that is best on the tuning tasks.
+fn tuned_ridge(config: &Config, run: &Run, set: &[Chunk<f32>]) -> f64 {
+    let tuning = Spectrum::of_set(&tuning_set::<f64>(config, run, &config.tasks()));
+    ridge_loss(&Spectrum::of_set(set), tune_ridge(&tuning))
 }
 
 fn evaluation_set(config: &Config, run: &Run, tasks: &impl Tasks, purpose: &str) -> Vec<Chunk<f32>> {
@@ -235,10 +241,9 @@ pub(crate) fn one_layer(config: &Config, run: &mut Run, trained: &Trained, rate:
         let model = network_answers(&network, &products, &set, true);
         let agreement = Agreement::new(&model, &descent, config.d, config.d_y);
         let initial_stream = run.stream("one-layer initial");
-        let untrained = small_parameters(&network, config.one_layer.initial_variance, initial_stream);
+        let untrained = small_parameters(&network, config.one_layer.initial_scale, initial_stream);
         let untrained = network_answers(&network, &network.products(&untrained), &set, false);
-        let tuning = Spectrum::of_set(&tuning_set::<f64>(config, run, &tasks));
-        let ridge = ridge_loss(&Spectrum::of_set(&set), tune_ridge(&tuning));
+        let ridge = tuned_ridge(config, run, &set);
         let zero = descent_answers(&[0.0], &set).loss(config.d_y);
 
         run.observe("loss", "trained", &[], agreement.loss);
@@ -306,12 +311,19 @@ fn elsewhere(
     rate: f64,
 ) -> Result<()> {
     let base = config.tasks();
+    let columns = ["", "trained", "gradient step", "relative gap", "cosine"];
+    let mut table = Table::new("Out of distribution", &columns);
+    table.note = "Query losses; the network and the rate are those found on inputs from [-1, 1] and weights of scale 1.".to_owned();
     let mut compare = |law: LinearTasks, name: &str, place: Place| {
         let set = evaluation_set(config, run, &law, &format!("{name} {place}"));
         let model = network_answers(network, products, &set, true);
         let agreement = Agreement::new(&model, &descent_answers(&[rate], &set), config.d, config.d_y);
         run.observe(&format!("gap_by_{name}"), "trained", &[(name, place.clone())], agreement.gap.abs());
-        run.observe(&format!("cosine_by_{name}"), "trained", &[(name, place)], agreement.cosine);
+        run.observe(&format!("cosine_by_{name}"), "trained", &[(name, place.clone())], agreement.cosine);
+        let numbers = [agreement.loss, agreement.reference, agreement.gap, agreement.cosine];
+        let mut cells = vec![Cell::from(format!("{name} = {place}"))];
+        cells.extend(numbers.map(Cell::from));
+        table.rows.push(cells);
         agreement
     };
     let mut sweep = |name: &str, values: &[f64], law: &dyn Fn(f64) -> LinearTasks| {
@@ -328,6 +340,7 @@ fn elsewhere(
     {
         compare(LinearTasks { inputs, ..base }, "inputs", Place::from(name));
     }
+    run.table(table);
     run.figure("elsewhere", pictures::elsewhere(alpha, weight))
 }
 
@@ -414,6 +427,7 @@ pub(crate) fn deep(
         }
         observe_finite(run, "deep_difference", "gd", &place, agreement.difference);
         run.table(losses(name, &rows, config.d_y));
+        lines.push(("ridge", tuned_ridge(config, run, &set)));
         let title = format!("{} layers, {name}", deep.layers);
         let curve = (trained.steps.clone(), trained.column(0));
         run.figure(&format!("training-{name}"), pictures::training(&title, curve, &lines))?;
@@ -451,7 +465,8 @@ pub(crate) fn sines(config: &Config, run: &mut Run, work: &mut Work) -> Result<(
     let schedule = &config.sine.schedule;
     let set = watched_set(run, &tasks, "sine");
     let network = config.sine_network();
-    let loss_of = |network: &Network, parameters: &[f32]| vec![sine::answers(network, parameters, &set).loss(1)];
+    let loss_of =
+        |network: &Network, parameters: &[f32]| vec![sine::answers(network, parameters, &set).loss(1)];
     let job = Job::new(run, "sine", &network, &tasks, schedule);
     let full = job.train(config, run, work, |p| loss_of(&network, p))?;
 
@@ -511,7 +526,8 @@ pub(crate) fn sines(config: &Config, run: &mut Run, work: &mut Work) -> Result<(
         let drawn = sine::curve::<f32>(tasks, run.stream("sine curve"), 121);
         let network_curve = sine::answers(&network, &full.parameters, &drawn.tasks).guesses;
         let rates: Vec<f64> = rates.iter().map(|r| r[0]).collect();
-        let descent_curve = descent_answers(&rates, &sine::featured(&network, &products, &drawn.tasks)).guesses;
+        let descent_curve =
+            descent_answers(&rates, &sine::featured(&network, &products, &drawn.tasks)).guesses;
         run.figure("sine", pictures::sine(&drawn, network_curve, descent_curve))
     })
 }
@@ -573,8 +589,7 @@ pub(crate) fn table(
     run.part("table", |run| {
         let draws = config.table.draws;
         let set: Vec<Chunk<f32>> = rows.tasks(config.n_context, draws, run.stream("draws"));
-        let tuning = Spectrum::of_set(&tuning_set::<f64>(config, run, &config.tasks()));
-        let ridge = ridge_loss(&Spectrum::of_set(&set), tune_ridge(&tuning));
+        let ridge = tuned_ridge(config, run, &set);
         let mut results = Vec::new();
         for model in models {
             let products = model.network.products(&model.parameters);

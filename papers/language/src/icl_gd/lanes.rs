@@ -69,8 +69,8 @@ impl Real for f32 {
         let x = if x < -87.0 { -87.0 } else { x };
         let shifted = x * std::f32::consts::LOG2_E + ROUND;
         let n = shifted - ROUND;
-        // ln(2) in two pieces: the first has few bits, so that n * 0.693359375 is exact.
-        let r = x - n * 0.693_359_375 - n * -2.121_944_4e-4;
+        // ln(2) in two pieces: the first has few bits, so that its product with n is exact.
+        let r = x - n * (355.0 / 512.0) - n * -2.121_944_4e-4;
         let mut p = 1.0 / 5040.0;
         p = p * r + 1.0 / 720.0;
         p = p * r + 1.0 / 120.0;
@@ -532,7 +532,9 @@ mod tests {
             for l in 0..LANES {
                 assert!((f64::from(got.0[l]) - want.0[l]).abs() < 1e-6, "row {row}");
                 let x = wide[row].0[l];
-                let form = |x: f64| 0.5 * x * (1.0 + libm::tanh(0.797_884_560_802_865_4 * (x + 0.044_715 * x.powi(3))));
+                let form = |x: f64| {
+                    0.5 * x * (1.0 + libm::tanh(0.797_884_560_802_865_4 * (x + 0.044_715 * x.powi(3))))
+                };
                 assert!((values[row].0[l] - form(x)).abs() < 1e-12);
                 assert!((slopes[row].0[l] - (form(x + 1e-6) - form(x - 1e-6)) / 2e-6).abs() < 1e-8);
             }

@@ -176,15 +176,19 @@ impl Network {
         out
     }
 
-    /// The sinusoidal code of a place (Vaswani et al. 2017), `[positions]`.
-    pub fn position_code(&self, place: usize) -> Vec<f64> {
-        (0..self.positions)
-            .map(|c| {
-                let rate = libm::pow(10_000.0, -((c / 2 * 2) as f64) / self.positions as f64);
-                let angle = place as f64 * rate;
-                if c % 2 == 0 { libm::sin(angle) } else { libm::cos(angle) }
-            })
-            .collect()
+    /// The sinusoidal codes (Vaswani et al. 2017) of all tokens, `[context + 1, positions]`.
+    pub fn position_codes(&self) -> Vec<f64> {
+        let rates: Vec<f64> = (0..self.positions.div_ceil(2))
+            .map(|pair| libm::pow(10_000.0, -2.0 * pair as f64 / self.positions as f64))
+            .collect();
+        let mut codes = Vec::with_capacity((self.context() + 1) * self.positions);
+        for place in 0..=self.context() {
+            for at in 0..self.positions {
+                let (sin, cos) = libm::sincos(place as f64 * rates[at / 2]);
+                codes.push(if at % 2 == 0 { sin } else { cos });
+            }
+        }
+        codes
     }
 }
 
@@ -194,7 +198,13 @@ fn quarters<F>(head: &[F]) -> [&[F]; 4] {
 }
 
 /// Product of two square matrices, each as it is or transposed.
-pub(crate) fn matrix_product<F: Real>(n: usize, left: &[F], turn: bool, right: &[F], turn_right: bool) -> Vec<F> {
+pub(crate) fn matrix_product<F: Real>(
+    n: usize,
+    left: &[F],
+    turn: bool,
+    right: &[F],
+    turn_right: bool,
+) -> Vec<F> {
     let mut out = vec![F::default(); n * n];
     let turned: Vec<F>;
     let right = if turn_right {
@@ -227,6 +237,7 @@ struct HeadTrace<F> {
 /// Room for one pass of one chunk through a network, and the slopes that add up over chunks.
 pub struct Pass<'n, F> {
     network: &'n Network,
+    codes: Vec<F>,
     /// Hidden units and the GELU's slopes, `[tokens, hidden]`.
     hidden: Vec<Lane<F>>,
     bend: Vec<Lane<F>>,
@@ -270,6 +281,7 @@ impl<'n, F: Real> Pass<'n, F> {
         let wide = width.max(network.context()).max(hidden);
         Self {
             network,
+            codes: network.position_codes().into_iter().map(F::of).collect(),
             hidden: zeros(tokens * hidden),
             bend: zeros(tokens * hidden),
             states: (0..=layers).map(|_| zeros(tokens * width)).collect(),
@@ -324,7 +336,8 @@ impl<'n, F: Real> Pass<'n, F> {
     pub fn featured(&mut self, products: &Products<F>, chunk: &Chunk<F>) -> Chunk<F> {
         self.embed(products, chunk, None);
         let (width, features) = (self.network.width(), self.network.features());
-        let x = self.states[0].chunks_exact(width).flat_map(|token| token[..features].iter().copied()).collect();
+        let x =
+            self.states[0].chunks_exact(width).flat_map(|token| token[..features].iter().copied()).collect();
         Chunk { shape: Shape { d: features, ..chunk.shape }, used: chunk.used, x, y: chunk.y.clone() }
     }
 
@@ -346,9 +359,11 @@ impl<'n, F: Real> Pass<'n, F> {
             }
         }
         if network.positions > 0 {
-            for (place, token) in tokens.chunks_exact_mut(width).enumerate() {
-                for (lane, code) in token[features + d_y..].iter_mut().zip(network.position_code(place)) {
-                    *lane = Lane::all(F::of(code));
+            for (token, codes) in
+                tokens.chunks_exact_mut(width).zip(self.codes.chunks_exact(network.positions))
+            {
+                for (lane, code) in token[features + d_y..].iter_mut().zip(codes) {
+                    *lane = Lane::all(*code);
                 }
             }
         }
@@ -373,7 +388,13 @@ impl<'n, F: Real> Pass<'n, F> {
             gelu(&mut self.hidden, &mut self.bend);
             let out = &mut self.scratch[0];
             let size = [pairs, mlp.hidden, mlp.features];
-            product(size, View::rows(&self.hidden, mlp.hidden), View::turned(w2, mlp.hidden), out, Store::Fresh);
+            product(
+                size,
+                View::rows(&self.hidden, mlp.hidden),
+                View::turned(w2, mlp.hidden),
+                out,
+                Store::Fresh,
+            );
             for (token, row) in self.states[0].chunks_exact_mut(width).zip(out.chunks_exact(mlp.features)) {
                 for ((lane, value), bias) in token.iter_mut().zip(row).zip(b2) {
                     *lane = *value + Lane::all(*bias);
@@ -484,7 +505,8 @@ impl<'n, F: Real> Pass<'n, F> {
     }
 
     fn mlp_backward(&mut self, mlp: Mlp, products: &Products<F>, chunk: &Chunk<F>) {
-        let (d, width, pairs) = (self.network.shape.d, self.network.width(), self.network.shape.n_context + 1);
+        let (d, width, pairs) =
+            (self.network.shape.d, self.network.width(), self.network.shape.n_context + 1);
         let Mlp { hidden, features } = mlp;
         let [_, _, w2, _] = mlp_parts(&products.mlp, mlp, d);
         let (first, second) = self.mlp_slopes.split_at_mut(hidden * (d + 1));
@@ -507,7 +529,15 @@ impl<'n, F: Real> Pass<'n, F> {
         add_rows(by_b1, &by_hidden[..pairs * hidden]);
     }
 
-    /// The slopes summed over all tasks since the pass was made.
+    /// Forgets the slopes of all tasks so far.
+    pub fn clear(&mut self) {
+        let matrices = self.a_slopes.iter_mut().chain(&mut self.b_slopes);
+        for slopes in matrices.chain([&mut self.mlp_slopes]) {
+            slopes.fill(Lane::default());
+        }
+    }
+
+    /// The slopes summed over all tasks since the pass was made or cleared.
     pub fn slopes(&self) -> Products<F> {
         let sums = |lanes: &[Lane<F>]| lanes.iter().map(Lane::sum).collect();
         Products {

@@ -6,9 +6,10 @@
 use super::compare::Agreement;
 use super::lanes::{LANES, Real};
 use super::tasks::{Chunk, Shape};
-use ream_lab::{Cell, Invalid, Table};
-use ream_rand::Stream;
 use rayon::prelude::*;
+use ream_lab::{Cell, Invalid, Result, Table};
+use ream_rand::Stream;
+use std::path::Path;
 
 /// Most inputs that a table may have.
 pub const MOST_INPUTS: usize = 64;
@@ -34,16 +35,35 @@ pub struct Rows {
 }
 
 impl Columns {
+    /// Reads a table: the column `target` is predicted, every other column is an input.
+    ///
+    /// # Errors
+    /// No such target; too many inputs; a cell that is missing or no number, with its row and column.
+    pub fn read(file: &Path, target: &str) -> Result<Self> {
+        let table = ream_data::Table::open(file)?;
+        let names: Vec<String> = table.names().into_iter().map(str::to_owned).collect();
+        if !table.has(target) {
+            let wanted = format!("a column of {}: {}", file.display(), names.join(", "));
+            let got = if target.is_empty() { "nothing (--set table.target=COLUMN)" } else { target };
+            return Err(Invalid::new("table.target", wanted, got).into());
+        }
+        let place = file.display().to_string();
+        input_count(&place, target, names.len() - 1)?;
+        let mut inputs = Vec::new();
+        for name in names.into_iter().filter(|name| name != target) {
+            let values = table.numbers(&name)?;
+            inputs.push((name, values));
+        }
+        Ok(Self { inputs, target: (target.to_owned(), table.numbers(target)?) })
+    }
+
     /// Standardises and rescales. `place` names the table in errors.
     ///
     /// # Errors
     /// No inputs or more than [`MOST_INPUTS`]; fewer than `n_context + 1` rows; a column that never varies.
     pub fn prepare(&self, place: &str, n_context: usize) -> Result<Rows, Invalid> {
         let (d, rows) = (self.inputs.len(), self.target.1.len());
-        if d == 0 || d > MOST_INPUTS {
-            let wanted = format!("1 to {MOST_INPUTS} input columns beside the target `{}`", self.target.0);
-            return Err(Invalid::new(place, wanted, d.to_string()));
-        }
+        input_count(place, &self.target.0, d)?;
         if rows < n_context + 1 {
             let wanted = format!("at least {} rows: n_context = {n_context} and a query", n_context + 1);
             return Err(Invalid::new(place, wanted, rows.to_string()));
@@ -65,6 +85,14 @@ impl Columns {
         self.inputs.truncate(d);
         self
     }
+}
+
+fn input_count(place: &str, target: &str, d: usize) -> Result<(), Invalid> {
+    if (1..=MOST_INPUTS).contains(&d) {
+        return Ok(());
+    }
+    let wanted = format!("1 to {MOST_INPUTS} input columns beside the target `{target}`");
+    Err(Invalid::new(place, wanted, d.to_string()))
 }
 
 /// Mean 0 and variance 1.
@@ -144,8 +172,16 @@ pub struct TableResult {
 /// The estimates as a table for the report.
 pub fn report(place: &str, rows: &Rows, draws: usize, results: &[TableResult]) -> Table {
     let title = format!("Networks trained on synthetic tasks, on {place}");
-    let columns =
-        ["network", "query loss", "gradient descent", "relative gap", "mean |difference|", "cosine", "ridge", "mean"];
+    let columns = [
+        "network",
+        "query loss",
+        "gradient descent",
+        "relative gap",
+        "mean |difference|",
+        "cosine",
+        "ridge",
+        "mean",
+    ];
     let mut table = Table::new(title, &columns);
     table.note = format!(
         "{draws} draws from {} rows with {} inputs; losses are half squared errors of the standardised target.",

@@ -67,7 +67,11 @@ pub fn elsewhere((alpha, trained, descent): Sweep, (scale, trained_w, descent_w)
 pub fn matrices(width: usize, alignment: &Alignment, constructed: &Pair<f64>) -> Figure {
     let heat = |title: &str, values: &[f64]| {
         let values = values.chunks_exact(width).map(<[f64]>::to_vec).collect();
-        Panel::new(title).x("column").y("row").layer(Layer::Heat { label: "entry".to_owned(), values, diverging: true })
+        Panel::new(title).x("column").y("row").layer(Layer::Heat {
+            label: "entry".to_owned(),
+            values,
+            diverging: true,
+        })
     };
     Figure::new(
         "The learned matrices",

@@ -22,7 +22,11 @@ pub fn network(tasks: SineTasks, mlp: Mlp, layers: usize) -> Network {
 
 /// A perceptron before one gradient step with a fixed rate of 1 (the features' scale plays the rate's part): the
 /// network, its first parameters, and the range that is trained.
-pub fn through_one_step<F: Real>(tasks: SineTasks, mlp: Mlp, stream: Stream) -> (Network, Vec<F>, Range<usize>) {
+pub fn through_one_step<F: Real>(
+    tasks: SineTasks,
+    mlp: Mlp,
+    stream: Stream,
+) -> (Network, Vec<F>, Range<usize>) {
     let network = network(tasks, mlp, 1);
     let mut parameters: Vec<F> = small_parameters(&network, 0.0, stream);
     parameters.truncate(network.mlp_range().end);

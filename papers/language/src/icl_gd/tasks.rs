@@ -4,8 +4,8 @@
 //! Sine: `y = a sin(x + p)` with `a ~ U(0.1, 0.5)`, `p ~ U(0, pi)`, `x ~ U(-5, 5)`.
 
 use super::lanes::{LANES, Lane, Real};
-use ream_rand::{Rng, Stream};
 use rayon::prelude::*;
+use ream_rand::{Rng, Stream};
 
 /// Sizes of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +216,13 @@ mod tests {
     fn laws_have_the_stated_moments() {
         let shape = Shape { d: 4, d_y: 2, n_context: 5 };
         for inputs in [Inputs::Uniform, Inputs::Normal, Inputs::Exponential, Inputs::Laplace] {
-            let law = LinearTasks { alpha: 1.5, weight_scale: 2.0, noise: 0.5, inputs, ..LinearTasks::standard(shape) };
+            let law = LinearTasks {
+                alpha: 1.5,
+                weight_scale: 2.0,
+                noise: 0.5,
+                inputs,
+                ..LinearTasks::standard(shape)
+            };
             let (mut first, mut second, mut loss, mut n) = (0.0, 0.0, 0.0, 0.0);
             for chunk in law.set::<f64>(Stream::new(3, "moments"), 20_000) {
                 for lane in 0..chunk.used {

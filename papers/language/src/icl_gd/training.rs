@@ -99,20 +99,23 @@ impl<T: Tasks> Training<'_, T> {
         let per_block = BLOCK * LANES;
         let parts: Vec<_> = (0..self.batch.div_ceil(per_block))
             .into_par_iter()
-            .map(|block| {
-                let mut pass = Pass::new(self.network);
-                let mut loss = 0.0;
-                for part in 0..BLOCK {
-                    let first = block * per_block + part * LANES;
-                    if first >= self.batch {
-                        break;
+            .map_init(
+                || Pass::new(self.network),
+                |pass, block| {
+                    pass.clear();
+                    let mut loss = 0.0;
+                    for part in 0..BLOCK {
+                        let first = block * per_block + part * LANES;
+                        if first >= self.batch {
+                            break;
+                        }
+                        let used = LANES.min(self.batch - first);
+                        let chunk = self.tasks.chunk(self.stream, step, block * BLOCK + part, used);
+                        loss += learn(pass, products, &chunk);
                     }
-                    let used = LANES.min(self.batch - first);
-                    let chunk = self.tasks.chunk(self.stream, step, block * BLOCK + part, used);
-                    loss += learn(&mut pass, products, &chunk);
-                }
-                (loss, pass.slopes())
-            })
+                    (loss, pass.slopes())
+                },
+            )
             .collect();
         let mut parts = parts.into_iter();
         let (mut loss, mut slopes) = parts.next().unwrap_or_else(|| (0.0, Pass::new(self.network).slopes()));
@@ -148,11 +151,9 @@ pub fn learn<F: Real>(pass: &mut Pass<'_, F>, products: &Products<F>, chunk: &Ch
     loss
 }
 
-/// Small random parameters: matrices `N(0, variance)`, and for a perceptron weights `N(0, 1/inputs)` with biases 0.
-///
-/// A perceptron on one input would be even and kinked at 0 everywhere without spread biases; its first biases are
-/// drawn as its first weights are.
-pub fn small_parameters<F: Real>(network: &Network, variance: f64, stream: Stream) -> Vec<F> {
+/// Small random parameters: entries of the attention's matrices `N(0, scale / width)`; for a perceptron weights
+/// `N(0, 1/inputs)`, the first biases drawn as the first weights are (else all its kinks would lie at 0), the second 0.
+pub fn small_parameters<F: Real>(network: &Network, scale: f64, stream: Stream) -> Vec<F> {
     let mut rng = stream.at(0);
     let mut flat = Vec::with_capacity(network.parameters());
     if let Some(mlp) = network.mlp {
@@ -162,7 +163,7 @@ pub fn small_parameters<F: Real>(network: &Network, variance: f64, stream: Strea
         flat.extend((0..mlp.features * mlp.hidden).map(|_| F::of(second * rng.normal())));
         flat.resize(network.mlp_range().end, F::default());
     }
-    let spread = variance.sqrt();
+    let spread = (scale / network.width() as f64).sqrt();
     flat.extend((flat.len()..network.parameters()).map(|_| F::of(spread * rng.normal())));
     flat
 }
@@ -176,7 +177,7 @@ mod tests {
     /// Every slope of a network's loss against central differences in double precision.
     fn check_slopes(network: &Network, tasks: &impl Tasks, trained: Range<usize>) {
         let stream = Stream::new(9, "gradients");
-        let mut parameters: Vec<f64> = small_parameters(network, 0.09, stream.child(1));
+        let mut parameters: Vec<f64> = small_parameters(network, 0.6, stream.child(1));
         let chunk: Chunk<f64> = tasks.chunk(stream, 0, 0, 13);
         let loss = |parameters: &[f64]| {
             let mut pass = Pass::new(network);
@@ -258,7 +259,7 @@ mod tests {
     fn slopes_by_the_query_input() {
         let network = Network { heads: 2, ..Network::linear(SHAPE, 2) };
         let stream = Stream::new(9, "inputs");
-        let products = network.products(&small_parameters::<f64>(&network, 0.09, stream));
+        let products = network.products(&small_parameters::<f64>(&network, 0.5, stream));
         let mut chunk: Chunk<f64> = LinearTasks::standard(SHAPE).chunk(stream, 1, 0, LANES);
         let mut pass = Pass::new(&network);
         pass.forward(&products, &chunk, None);
