@@ -180,7 +180,7 @@ impl Config {
             separate: deep(2, 20_000, 3e-4),
             deeper: deep(5, 20_000, 2e-4),
             sine: Sine { hidden: 40, features: 40, layers: 1, schedule: schedule(10_000, 1e-3, 0.002) },
-            copying: Copying { positions: 20, layers: 1, schedule: schedule(20_000, 1e-3, 0.02) },
+            copying: Copying { positions: 10, layers: 1, schedule: schedule(20_000, 1e-3, 0.05) },
             table: TableDraws { target: String::new(), draws: 10_000 },
         };
         if preset != Preset::Smoke {

@@ -83,13 +83,7 @@ impl System for IclGd {
 
     fn needs(config: &Config) -> Needs {
         let operations: f64 = config.experiments.iter().map(|e| experiment_cost(config, *e)).sum();
-        Needs {
-            data: if config.has(Experiment::Table) { vec![DIABETES.to_owned()] } else { Vec::new() },
-            threads: 2,
-            memory_mib: 300,
-            minutes: operations / OPERATIONS_PER_MINUTE,
-            ..Needs::default()
-        }
+        Needs { threads: 2, memory_mib: 300, minutes: operations / OPERATIONS_PER_MINUTE, ..Needs::default() }
     }
 
     fn check_data(config: &Config, file: &Path) -> Result<()> {
@@ -103,9 +97,6 @@ impl System for IclGd {
         }
     }
 }
-
-/// Id of the diabetes data (Efron et al. 2004), 442 patients with 10 inputs.
-const DIABETES: &str = "diabetes";
 
 /// Measured: what one core of a 2024 server does of [`cost`]'s operations, evaluation included.
 const OPERATIONS_PER_MINUTE: f64 = 6e11;
@@ -163,13 +154,9 @@ fn on_built_in_data(config: &Config, run: &mut Run) -> Result<()> {
     linear_and_more(config, run, &wanted, rows.map(|rows| ("the diabetes data", rows)))
 }
 
-/// The diabetes data with as many inputs as the networks take; without the data, or with too few inputs, nothing.
+/// The diabetes data with as many inputs as the networks take; nothing where it has too few.
 fn diabetes(config: &Config, run: &mut Run) -> Result<Option<Rows>> {
-    if !run.has_data(DIABETES) {
-        run.warn(format!("the diabetes data is not tested: `ream data fetch {DIABETES}` fetches it"));
-        return Ok(None);
-    }
-    let columns = Columns::read(&run.data(DIABETES)?, "target")?;
+    let columns = Columns::diabetes();
     if config.d_y != 1 || config.d > columns.inputs.len() {
         run.warn(format!(
             "the diabetes data has {} inputs and one target; networks with d = {} and d_y = {} are not tested on it",
@@ -330,6 +317,34 @@ mod tests {
         let mut run = Run::in_memory(seed);
         IclGd::run(config, &mut run).unwrap();
         run.observations()
+    }
+
+    /// The user's table: networks of its size, estimates in a table; a rate at which descent on it diverges is refused.
+    #[test]
+    fn a_table_of_the_users_own() {
+        let mut text = String::from("a,b,y\n");
+        for row in 0..40 {
+            let (a, b) = (libm::sin(f64::from(row)), libm::cos(1.7 * f64::from(row)));
+            text += &format!("{a},{b},{}\n", 3.0 * a - b);
+        }
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        let mut config = tiny();
+        config.table.target = "y".to_owned();
+        IclGd::check_data(&config, file.path()).unwrap();
+        let mut run = Run::in_memory_on(1, file.path());
+        IclGd::run(&config, &mut run).unwrap();
+        let table = run.tables().iter().find(|t| t.title.starts_with("Networks trained")).unwrap();
+        assert_eq!((table.rows.len(), table.rows[0].len()), (3, table.columns.len()));
+        assert!(run.observations().iter().any(|o| o.measure == "table_gap"));
+
+        config.eta = Some(1e3);
+        let error = IclGd::check_data(&config, file.path()).unwrap_err().to_string();
+        assert!(error.contains("eta") && error.contains("diverges"), "{error}");
+        config.eta = None;
+        config.n_context = 40;
+        let error = IclGd::check_data(&config, file.path()).unwrap_err().to_string();
+        assert!(error.contains("at least 41 rows"), "{error}");
     }
 
     /// What a check would read is observed, and what is observed is declared.

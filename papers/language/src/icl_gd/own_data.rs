@@ -42,19 +42,29 @@ impl Columns {
     pub fn read(file: &Path, target: &str) -> Result<Self> {
         let table = ream_data::Table::open(file)?;
         let names: Vec<String> = table.names().into_iter().map(str::to_owned).collect();
-        if !table.has(target) {
-            let wanted = format!("a column of {}: {}", file.display(), names.join(", "));
-            let got = if target.is_empty() { "nothing (--set table.target=COLUMN)" } else { target };
-            return Err(Invalid::new("table.target", wanted, got).into());
+        if target.is_empty() {
+            let wanted = format!("the column to predict, one of {}", names.join(", "));
+            return Err(Invalid::new("table.target", wanted, "nothing").into());
         }
-        let place = file.display().to_string();
-        input_count(&place, target, names.len() - 1)?;
+        let target = (target.to_owned(), table.numbers(target)?);
+        input_count(&file.display().to_string(), &target.0, names.len() - 1)?;
         let mut inputs = Vec::new();
-        for name in names.into_iter().filter(|name| name != target) {
+        for name in names.into_iter().filter(|name| *name != target.0) {
             let values = table.numbers(&name)?;
             inputs.push((name, values));
         }
-        Ok(Self { inputs, target: (target.to_owned(), table.numbers(target)?) })
+        Ok(Self { inputs, target })
+    }
+
+    /// The diabetes data (Efron et al. 2004): 442 patients, ten inputs, disease progression one year on.
+    pub fn diabetes() -> Self {
+        let table = ream_data::diabetes::load();
+        let column = |at: usize| table.features.iter().map(|row| row[at]).collect();
+        let names = ream_data::diabetes::FEATURES.iter().enumerate();
+        Self {
+            inputs: names.map(|(at, name)| ((*name).to_owned(), column(at))).collect(),
+            target: ("progression".to_owned(), table.target),
+        }
     }
 
     /// Standardises and rescales. `place` names the table in errors.
@@ -231,6 +241,44 @@ mod tests {
         wide.inputs = (0..65).map(|k| (format!("x{k}"), wide.inputs[0].1.clone())).collect();
         let error = wide.prepare("t.csv", 10).unwrap_err();
         assert!(error.to_string().contains("1 to 64 input columns"), "{error}");
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        file
+    }
+
+    /// Each mistake of a file is named with what would be right.
+    #[test]
+    fn mistakes_in_a_file_are_named() {
+        let good = file("a,b,y\n1,2,3\n2,1,5\n4,4,4\n");
+        let columns = Columns::read(good.path(), "b").unwrap();
+        assert_eq!(columns.target, ("b".to_owned(), vec![2.0, 1.0, 4.0]));
+        assert_eq!(columns.inputs[1], ("y".to_owned(), vec![3.0, 5.0, 4.0]));
+        let refuse = |text: &str, target: &str, words: &[&str]| {
+            let file = file(text);
+            let error = Columns::read(file.path(), target).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        };
+        refuse("a,town,y\n1,Ulm,3\n2,Bonn,5\n", "y", &["`town`", "`Ulm` is no finite number"]);
+        refuse("a,b,y\n1,2,3\n2,,5\n", "y", &["row 2", "`b`", "missing"]);
+        refuse("a,b,y\n1,2,3\n", "yy", &["there is no column `yy`", "`y`"]);
+        refuse("a,b,y\n1,2,3\n", "", &["table.target", "a, b, y"]);
+        let header: Vec<String> = (0..66).map(|k| format!("x{k}")).collect();
+        refuse(
+            &format!("{}\n{}\n", header.join(","), vec!["1"; 66].join(",")),
+            "x3",
+            &["1 to 64 input", "65"],
+        );
+    }
+
+    #[test]
+    fn the_diabetes_data_fits_the_training_range() {
+        let rows = Columns::diabetes().prepare("diabetes", 10).unwrap();
+        assert_eq!((rows.d, rows.y.len()), (10, ream_data::diabetes::load().target.len()));
+        assert!(rows.y.len() > 400);
+        assert!(rows.x.iter().all(|v| v.abs() <= 1.0));
     }
 
     #[test]
