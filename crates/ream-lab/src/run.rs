@@ -15,8 +15,8 @@ use crate::checkpoint::{Checkpoint, Saved};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventLog};
 use crate::figure::{Figure, Theme, render_svg};
+use crate::files::{to_json, write_atomic};
 use crate::observation::{At, Observation, Spread};
-use crate::record::{to_json, write_atomic};
 use crate::table::Table;
 
 /// How often a system is told to save by [`Run::save_due`].

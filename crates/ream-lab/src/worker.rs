@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ream_paper::Paper;
 
 use crate::error::{Error, Result};
-use crate::record::{Exit, RunDir, RunRecord, Status, to_json, write_atomic, write_durable};
+use crate::files::{to_json, write_atomic, write_durable};
+use crate::record::{Exit, RunDir, RunRecord, Status};
 use crate::run::{Run, Setup};
 use crate::system::AnySystem;
 
