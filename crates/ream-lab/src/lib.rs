@@ -48,6 +48,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod artefact;
 mod checkpoint;
 mod code;
 mod config;
@@ -67,6 +68,7 @@ mod summary;
 mod system;
 pub mod table;
 pub mod time;
+pub mod timing;
 pub mod verdict;
 mod worker;
 
@@ -85,6 +87,7 @@ pub use results::{ClaimReport, Previous, RESULTS_FORMAT, Results, RunFacts, Smok
 pub use run::{LARGEST_SEED, Run};
 pub use system::{AnySystem, Embedded, FamilyPapers, Needs, System};
 pub use table::{Cell, Table};
+pub use timing::Paired;
 pub use verdict::{Outcome, SeedObservations, State, Verdict, judge};
 pub use worker::work;
 
