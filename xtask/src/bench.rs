@@ -1,7 +1,244 @@
-//! Recorded workloads.
+//! Recorded workloads: raw numbers, versions and commands under `benches/runs/<date>-<machine>/`.
 
-use crate::shell::Result;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
-pub(crate) fn run(_: &[String], _: usize) -> Result<()> {
-    Err("no suites yet".to_owned())
+use serde::Serialize;
+
+use crate::shell::{Result, build, cargo, output, root, words};
+
+/// One workload with its raw numbers.
+#[derive(Serialize)]
+struct Workload {
+    /// What was run.
+    name: String,
+    /// The command as one would type it.
+    command: String,
+    /// Seconds of each turn, in order.
+    seconds: Vec<f64>,
+    /// Their median.
+    median: f64,
+    /// What the command itself reports, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported: Option<serde_json::Value>,
+}
+
+/// A suite with everything needed to read it later.
+#[derive(Serialize)]
+struct Record {
+    suite: String,
+    date: String,
+    commit: String,
+    machine: Machine,
+    rustc: String,
+    workloads: Vec<Workload>,
+}
+
+#[derive(Serialize)]
+struct Machine {
+    cpu: String,
+    cores: usize,
+    load_before: String,
+}
+
+const SUITES: [&str; 5] = ["build", "start-up", "overhead", "smoke", "full"];
+
+/// Runs suites and writes one JSON file for each.
+pub(crate) fn run(wanted: &[String], repeat: usize) -> Result<()> {
+    if let Some(unknown) = wanted.iter().find(|w| !SUITES.contains(&w.as_str())) {
+        return Err(format!("there is no suite `{unknown}`; they are {}", SUITES.join(", ")));
+    }
+    let program = build("release")?;
+    let home = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let folder = root().join("benches/runs").join(format!("{}-{}", date()?, machine_word()));
+    for suite in SUITES {
+        let named = wanted.iter().any(|w| w == suite);
+        // Minutes of two cores: only when asked for.
+        if !(named || wanted.is_empty() && !matches!(suite, "full" | "build")) {
+            continue;
+        }
+        let load_before = load();
+        let workloads = match suite {
+            "build" => clean_build()?,
+            "start-up" => start_up(&program, repeat)?,
+            "overhead" => overhead()?,
+            "smoke" => presets(&program, home.path(), "smoke", repeat)?,
+            _ => presets(&program, home.path(), "full", 1)?,
+        };
+        write(&folder, suite, workloads, load_before)?;
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, suite: &str, workloads: Vec<Workload>, load_before: String) -> Result<()> {
+    for workload in &workloads {
+        println!("{:<34} {:8.3} s  (median of {})", workload.name, workload.median, workload.seconds.len());
+    }
+    let record = Record {
+        suite: suite.to_owned(),
+        date: date()?,
+        commit: output(Command::new("git").current_dir(root()).args(["rev-parse", "HEAD"]))?
+            .trim()
+            .to_owned(),
+        machine: Machine {
+            cpu: cpu(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            load_before,
+        },
+        rustc: output(Command::new("rustc").arg("--version"))?.trim().to_owned(),
+        workloads,
+    };
+    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let path = folder.join(format!("{suite}.json"));
+    let text = serde_json::to_string_pretty(&record).map_err(|e| e.to_string())?;
+    std::fs::write(&path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+/// Times a command; its output is thrown away.
+fn time(name: &str, repeat: usize, mut command: impl FnMut() -> Command) -> Result<Workload> {
+    let mut seconds = Vec::new();
+    // One turn that does not count fills the page cache.
+    for turn in 0..=repeat {
+        let mut command = command();
+        let begun = Instant::now();
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .map_err(|e| format!("{}: {e}", words(&command)))?;
+        if !status.success() {
+            return Err(format!("{}: {status}", words(&command)));
+        }
+        if turn > 0 || repeat == 1 {
+            seconds.push(begun.elapsed().as_secs_f64());
+        }
+        if repeat == 1 {
+            break;
+        }
+    }
+    Ok(Workload {
+        name: name.to_owned(),
+        command: words(&command()),
+        median: median(&seconds),
+        seconds,
+        reported: None,
+    })
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn start_up(program: &Path, repeat: usize) -> Result<Vec<Workload>> {
+    [vec!["papers"], vec!["claims", "--json"], vec!["--help"]]
+        .into_iter()
+        .map(|args| {
+            time(&format!("ream {}", args.join(" ")), 10 * repeat, || {
+                let mut command = Command::new(program);
+                command.args(&args);
+                command
+            })
+        })
+        .collect()
+}
+
+/// A one-seed run of a system that does nothing.
+fn overhead() -> Result<Vec<Workload>> {
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "ream-lab",
+        "--example",
+        "nothing",
+    ]);
+    let text = output(&mut command)?;
+    let reported: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("nothing: {e}"))?;
+    let seconds: Vec<f64> = reported["milliseconds"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|v| Some(v.as_f64()? / 1000.0))
+        .collect();
+    Ok(vec![Workload {
+        name: "one-seed run that does nothing".to_owned(),
+        command: words(&command),
+        median: median(&seconds),
+        seconds,
+        reported: None,
+    }])
+}
+
+/// Every system's preset.
+fn presets(program: &Path, home: &Path, preset: &str, repeat: usize) -> Result<Vec<Workload>> {
+    let papers = output(Command::new(program).args(["papers", "--implemented", "--json"]))?;
+    let papers: serde_json::Value = serde_json::from_str(&papers).map_err(|e| e.to_string())?;
+    let mut workloads = Vec::new();
+    for slug in papers.as_array().into_iter().flatten().filter_map(|p| p["slug"].as_str()) {
+        workloads.push(time(&format!("ream run {slug} --preset {preset}"), repeat, || {
+            let mut command = Command::new(program);
+            command.arg("--runs").arg(home).args(["run", slug, "--preset", preset, "--json"]);
+            command
+        })?);
+    }
+    Ok(workloads)
+}
+
+/// A release build from nothing, and the number of crates in it.
+fn clean_build() -> Result<Vec<Workload>> {
+    let target = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let mut workload = time("release build from nothing", 1, || {
+        let mut command = cargo();
+        command
+            .args(["build", "--locked", "--release", "--package", "ream"])
+            .env("CARGO_TARGET_DIR", target.path());
+        command
+    })?;
+    let tree = output(cargo().args([
+        "tree",
+        "--locked",
+        "--package",
+        "ream",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+    ]))?;
+    let crates: std::collections::BTreeSet<&str> =
+        tree.lines().filter_map(|line| line.split(" (").next()).collect();
+    workload.reported = Some(serde_json::json!({ "crates": crates.len() }));
+    Ok(vec![workload])
+}
+
+fn date() -> Result<String> {
+    Ok(output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?.trim().to_owned())
+}
+
+fn cpu() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    line.and_then(|l| l.split_once(':')).map_or("unknown".to_owned(), |(_, model)| model.trim().to_owned())
+}
+
+fn machine_word() -> String {
+    let word: String =
+        cpu().to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!(
+        "{}-{}-cores",
+        word.trim_matches('-'),
+        std::thread::available_parallelism().map_or(1, usize::from)
+    )
+}
+
+fn load() -> String {
+    std::fs::read_to_string(PathBuf::from("/proc/loadavg")).unwrap_or_default().trim().to_owned()
 }

@@ -15,8 +15,9 @@ pub struct Paper {
     pub number: u32,
     /// Title as printed.
     pub title: String,
-    /// Date as the listing shows it.
-    pub date: PaperDate,
+    /// Date as the listing shows it, when it shows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<PaperDate>,
     /// Organisation, when shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organisation: Option<String>,

@@ -48,7 +48,10 @@ fn every_paper_is_complete() {
         assert!(paper.claims.len() >= 3, "{name}: {} claims", paper.claims.len());
         assert!(paper.summary.split_whitespace().count() >= 40, "{name}: the summary is a paragraph");
         assert!(!paper.line.trim_end().contains('\n'), "{name}: the line is one line");
-        assert!(!paper.links.is_empty() || paper.arxiv.is_none(), "{name}: an arXiv number comes with its link");
+        assert!(
+            !paper.links.is_empty() || paper.arxiv.is_none(),
+            "{name}: an arXiv number comes with its link"
+        );
         assert_eq!(paper.claims[0].id, "c1", "{name}");
         let reduced = paper.claims.iter().any(|c| c.scale == Scale::Reduced);
         assert!(!reduced || !paper.deviations.is_empty(), "{name}: a reduced experiment says how it differs");
@@ -58,7 +61,8 @@ fn every_paper_is_complete() {
 /// A paper with a system has all its rules as checks; one without has none yet.
 #[test]
 fn checks_come_with_systems() {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ream")).args(["papers", "--json"]).output().unwrap();
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_ream")).args(["papers", "--json"]).output().unwrap();
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let implemented: BTreeSet<&str> = rows
         .as_array()
@@ -77,7 +81,13 @@ fn checks_come_with_systems() {
                 assert!(claim.checks.is_empty(), "{} {}: has checks but no system", paper.slug, claim.id);
             }
         }
-        let module = papers_folder().join(paper.family.name()).join("src").join(paper.module()).join("mod.rs");
-        assert_eq!(module.is_file(), has_system, "{}: a module that is not listed, or a system without one", paper.slug);
+        let module =
+            papers_folder().join(paper.family.name()).join("src").join(paper.module()).join("mod.rs");
+        assert_eq!(
+            module.is_file(),
+            has_system,
+            "{}: a module that is not listed, or a system without one",
+            paper.slug
+        );
     }
 }

@@ -19,8 +19,8 @@ struct PaperRow {
     slug: String,
     /// Title. String.
     title: String,
-    /// `2024-05-01`, or `--05-01` where the listing shows no year. String.
-    date: String,
+    /// `2024-05-01`, or `--05-01` where the listing shows no year. String, or null where it shows no date.
+    date: Option<ream_paper::PaperDate>,
     /// The crate that carries it. String.
     family: &'static str,
     /// Whether it has a system. Boolean.
@@ -60,7 +60,7 @@ fn row(entry: &Entry, reports: &[ClaimReport]) -> PaperRow {
     PaperRow {
         slug: entry.paper.slug.clone(),
         title: entry.paper.title.clone(),
-        date: entry.paper.date.to_string(),
+        date: entry.paper.date,
         family: entry.paper.family.name(),
         implemented: entry.system.is_some(),
         claims: reports.len(),
@@ -82,7 +82,7 @@ fn table(rows: &[(&Entry, Vec<ClaimReport>, Option<f64>)]) -> String {
             out,
             "{:<19} {:<11} {:<11} {:<17} {:<10} {}",
             entry.paper.slug,
-            entry.paper.date.to_string(),
+            entry.paper.date.map(|d| d.to_string()).unwrap_or_default(),
             entry.paper.family.name(),
             marks,
             takes,
@@ -162,7 +162,7 @@ fn page(entry: &Entry, reports: &[ClaimReport]) -> String {
     let paper = &entry.paper;
     let mut out = String::new();
     let _ = writeln!(out, "{}", paint.bold(&paper.title));
-    let mut facts = vec![paper.date.to_string()];
+    let mut facts: Vec<String> = paper.date.map(|d| d.to_string()).into_iter().collect();
     facts.extend(paper.organisation.clone());
     facts.extend(paper.authors.map(|n| if n == 1 { "1 author".to_owned() } else { format!("{n} authors") }));
     facts.extend(
