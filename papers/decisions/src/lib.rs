@@ -1,5 +1,8 @@
 //! Papers of the decisions family.
 
+pub mod bandit;
+pub mod ofs;
+
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
 /// The papers of this family and the systems of those that have one.
