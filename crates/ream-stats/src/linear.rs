@@ -21,7 +21,7 @@ use crate::error::{FitError, at_least, finite, length, not_negative};
 use crate::interval::Estimate;
 use crate::matrix::Matrix;
 use crate::qr::Basis;
-use crate::sum::{chunked, compensated, dot};
+use crate::sum::{chunked, compensated, dot, exact_residual};
 use nalgebra::DMatrix;
 
 mod ridge;
@@ -117,8 +117,7 @@ fn fit(x: &Matrix, y: &[f64], weights: Option<&[f64]>, kind: Covariance<'_>) -> 
         return Err(FitError::NoResidualFreedom { rows, columns });
     }
     let response: Vec<f64> = index.iter().map(|&i| root(i) * y[i]).collect();
-    let (gamma, residual) = project(&basis, &response);
-    let coefficients = basis.coefficients(&gamma);
+    let (coefficients, residual) = solve(&basis, &design, &response);
     let squares = compensated(residual.iter().map(|e| e * e));
     let residual_variance = squares / (rows - columns) as f64;
 
@@ -133,7 +132,7 @@ fn fit(x: &Matrix, y: &[f64], weights: Option<&[f64]>, kind: Covariance<'_>) -> 
     };
     // In the basis the information is the identity.
     let inner = scores.meat(kind)?.unwrap_or_else(|| DMatrix::identity(columns, columns) * residual_variance);
-    let covariance = basis.covariance(&inner);
+    let covariance = basis.covariance(&inner)?;
     let freedom = match kind {
         Covariance::Cluster(ids) | Covariance::ClusterUncorrected(ids) => count_clusters(ids, &index) - 1.0,
         _ => (rows - columns) as f64,
@@ -156,31 +155,42 @@ fn fit(x: &Matrix, y: &[f64], weights: Option<&[f64]>, kind: Covariance<'_>) -> 
     })
 }
 
-/// Coefficients in the basis and the residual, refined once against the rounding of the basis.
-fn project(basis: &Basis, response: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let p = basis.cols;
-    let onto = |v: &[f64]| {
-        chunked(v.len(), p, |range, sums| {
-            for i in range {
-                for (s, q) in sums.iter_mut().zip(basis.row(i)) {
-                    *s += q * v[i];
-                }
+/// `sum_i v_i row_i` over rows of length `cols`.
+fn onto(rows: &[f64], cols: usize, v: &[f64]) -> Vec<f64> {
+    chunked(v.len(), cols, |range, sums| {
+        for i in range {
+            for (s, x) in sums.iter_mut().zip(&rows[i * cols..]) {
+                *s += x * v[i];
             }
-        })
+        }
+    })
+}
+
+/// Coefficients and residuals of a row-major design, refined with residuals of twice the precision (corrected
+/// seminormal equations; Björck, 1987), so that near-collinear columns cost few digits.
+fn solve(basis: &Basis, design: &[f64], response: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let p = basis.cols;
+    let left = |b: &[f64]| -> Vec<f64> {
+        let row = |i: usize| design[i * p..(i + 1) * p].iter().copied().zip(b.iter().copied());
+        response.iter().enumerate().map(|(i, y)| exact_residual(*y, row(i))).collect()
     };
-    let mut gamma = onto(response);
-    let left = |gamma: &[f64]| -> Vec<f64> {
-        response.iter().enumerate().map(|(i, y)| y - dot(basis.row(i), gamma)).collect()
-    };
-    let correction = onto(&left(&gamma));
-    gamma.iter_mut().zip(correction).for_each(|(g, c)| *g += c);
-    let residual = left(&gamma);
-    (gamma, residual)
+    let mut coefficients = basis.coefficients(&onto(&basis.rows, p, response));
+    let mut residual = left(&coefficients);
+    for _ in 0..3 {
+        let missed: Vec<f64> = (0..p)
+            .map(|j| -exact_residual(0.0, residual.iter().enumerate().map(|(i, r)| (design[i * p + j], *r))))
+            .collect();
+        let change = basis.coefficients(&basis.transposed(&missed));
+        coefficients.iter_mut().zip(change).for_each(|(b, c)| *b += c);
+        residual = left(&coefficients);
+    }
+    (coefficients, residual)
 }
 
 /// `roots` are the square roots of the weights: the constant column as the fit sees it.
 fn r_squared(basis: &Basis, response: &[f64], squares: f64, roots: &[f64]) -> f64 {
-    let (_, missed) = project(basis, roots);
+    let constant = onto(&basis.rows, basis.cols, roots);
+    let missed: Vec<f64> = roots.iter().enumerate().map(|(i, r)| r - dot(basis.row(i), &constant)).collect();
     let size = dot(roots, roots);
     let centred = dot(&missed, &missed) <= 1e-20 * size;
     let centre = if centred { dot(roots, response) / size } else { 0.0 };

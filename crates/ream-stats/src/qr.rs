@@ -68,10 +68,19 @@ impl Basis {
         (&self.back * DVector::from_column_slice(gamma)).as_slice().to_vec()
     }
 
+    /// `T' v`: the gradient in the basis from the gradient in the coefficients.
+    pub(crate) fn transposed(&self, v: &[f64]) -> Vec<f64> {
+        (self.back.transpose() * DVector::from_column_slice(v)).as_slice().to_vec()
+    }
+
     /// Covariance of the coefficients from that of the basis coefficients, made exactly symmetric.
-    pub(crate) fn covariance(&self, inner: &DMatrix<f64>) -> Matrix {
+    pub(crate) fn covariance(&self, inner: &DMatrix<f64>) -> Result<Matrix, FitError> {
         let outer = &self.back * inner * self.back.transpose();
-        Matrix::from_fn(self.cols, self.cols, |i, j| 0.5 * (outer[(i, j)] + outer[(j, i)]))
+        if outer.iter().all(|v| v.is_finite()) {
+            Ok(Matrix::from_fn(self.cols, self.cols, |i, j| 0.5 * (outer[(i, j)] + outer[(j, i)])))
+        } else {
+            Err(FitError::NoCovariance { why: "it overflows; rescale the columns" })
+        }
     }
 }
 

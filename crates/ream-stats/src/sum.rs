@@ -39,6 +39,31 @@ pub(crate) fn compensated(values: impl IntoIterator<Item = f64>) -> f64 {
     if lost.is_finite() { sum + lost } else { sum }
 }
 
+/// `start - sum a_i b_i` as if in twice the working precision (Ogita, Rump & Oishi, 2005).
+pub(crate) fn exact_residual(start: f64, a: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (mut sum, mut lost) = (start, 0.0);
+    for (x, y) in a {
+        let product = -x * y;
+        let next = sum + product;
+        let part = next - sum;
+        lost += (sum - (next - part)) + (product - part) - product_error(x, y);
+        sum = next;
+    }
+    // Outside the range in which a product can be split the compensation is not a number.
+    if lost.is_finite() { sum + lost } else { sum }
+}
+
+/// What rounding takes from the product `x y` (Dekker's product, Veltkamp's splitting).
+fn product_error(x: f64, y: f64) -> f64 {
+    let split = |v: f64| {
+        let c = 134_217_729.0 * v;
+        let high = c - (c - v);
+        (high, v - high)
+    };
+    let ((xh, xl), (yh, yl)) = (split(x), split(y));
+    xl * yl - (((x * y - xh * yh) - xl * yh) - xh * yl)
+}
+
 /// Inner product in order of index.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{binary, close, design, fractions};
+use proptest::prelude::*;
 use ream_stats::glm::{GlmFit, Penalty, fractional_logistic, log_loss, sigmoid};
 use ream_stats::{Covariance, FitError, Matrix, StatsError};
 
@@ -280,4 +281,63 @@ fn log_loss_by_hand() {
     assert!(log_loss(&[1.0], &[0.2], Some(&[0.0])).is_err());
     assert_eq!(sigmoid(-1e4), 0.0);
     assert_eq!(sigmoid(1e4), 1.0);
+}
+
+/// Whether a direction separates the rows, exactly. With independent columns the cone of such directions has an edge
+/// on which two independent rows lie, so it is enough to try the cross products of pairs of rows.
+fn separable(rows: &[[i64; 3]], y: &[f64]) -> bool {
+    let cross = |a: &[i64; 3], b: &[i64; 3]| {
+        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+    };
+    let separates = |d: &[i64; 3]| {
+        *d != [0; 3]
+            && rows.iter().zip(y).all(|(row, y)| {
+                let side: i64 = row.iter().zip(d).map(|(a, b)| a * b).sum();
+                if *y == 1.0 {
+                    side >= 0
+                } else if *y == 0.0 {
+                    side <= 0
+                } else {
+                    side == 0
+                }
+            })
+    };
+    rows.iter().any(|a| {
+        rows.iter().any(|b| {
+            let d = cross(a, b);
+            separates(&d) || separates(&d.map(|v| -v))
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn separation_is_what_the_cone_says(
+        rows in prop::collection::vec((-3_i64..4, -3_i64..4, prop_oneof![6 => 0_u8..2, 1 => 2_u8..3]), 4..30),
+    ) {
+        let y: Vec<f64> = rows.iter().map(|r| [0.0, 1.0, 0.3][usize::from(r.2)]).collect();
+        let rows: Vec<[i64; 3]> = rows.iter().map(|r| [1, r.0, r.1]).collect();
+        let x = Matrix::from_fn(rows.len(), 3, |i, j| rows[i][j] as f64);
+        match fractional_logistic(&x, &y, None, &Penalty::None) {
+            Ok(fit) => {
+                prop_assert_eq!(fit.separated, separable(&rows, &y), "{:?}", fit);
+                prop_assert_eq!(fit.converged, !fit.separated, "{:?}", fit);
+                // A lasso with every column free is the same problem.
+                let free = fractional_logistic(&x, &y, None, &Penalty::lasso(0.0, 3)).unwrap();
+                prop_assert_eq!(free.separated, fit.separated, "{:?}", free);
+                prop_assert_eq!(free.converged, fit.converged, "{:?}", free);
+                // A penalty on every column always has an optimum.
+                for penalty in [Penalty::ridge(0.1, 3), Penalty::lasso(0.1, 3)] {
+                    let penalised = fractional_logistic(&x, &y, None, &penalty).unwrap();
+                    prop_assert!(penalised.converged && !penalised.separated, "{:?}", penalised);
+                }
+            }
+            Err(error) => prop_assert!(
+                matches!(error, FitError::RankDeficient { .. }),
+                "{}", error
+            ),
+        }
+    }
 }

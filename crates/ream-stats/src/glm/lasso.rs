@@ -1,9 +1,10 @@
 //! Proximal Newton for L1: coordinate descent on the quadratic approximation, then step halving.
 
-use super::{Data, GRADIENT_TOLERANCE, Outcome, cross_entropy, residual, separation, variance};
+use super::{Data, GRADIENT_TOLERANCE, Outcome, cross_entropy, newton, residual, separation, variance};
 use crate::error::FitError;
 use crate::qr::Basis;
 use crate::sum::{chunked, dot};
+use nalgebra::DMatrix;
 
 const MAX_STEPS: usize = 200;
 const MAX_SWEEPS: usize = 10_000;
@@ -97,13 +98,22 @@ impl<'a> Problem<'a> {
         (sums, scale, information)
     }
 
-    /// Minimiser `d` of `g d + d H d / 2 + sum strength |b + d|` by coordinate descent.
+    /// Minimiser `d` of `g d + d H d / 2 + sum strength |b + d|` by coordinate descent; every tenth sweep tries to
+    /// finish by solving for the coordinates that are not 0, which nearly collinear columns need.
     fn quadratic_step(&self, b: &[f64], gradient: &[f64], information: &[f64]) -> Vec<f64> {
         let p = b.len();
         let mut step = vec![0.0; p];
         // H d, kept up to date.
         let mut pull = vec![0.0; p];
-        for _ in 0..MAX_SWEEPS {
+        for sweep in 1..=MAX_SWEEPS {
+            if sweep % 10 == 0
+                && let Some(exact) = self.active_step(b, &step, gradient, information)
+            {
+                step = exact;
+                for (k, pull) in pull.iter_mut().enumerate() {
+                    *pull = dot(&information[k * p..(k + 1) * p], &step);
+                }
+            }
             let (mut largest, mut moved) = (0.0_f64, 0.0_f64);
             for j in 0..p {
                 let curvature = information[j * p + j];
@@ -123,11 +133,39 @@ impl<'a> Problem<'a> {
                 }
                 largest = largest.max(wanted.abs());
             }
-            if moved <= 1e-15 * largest.max(1e-3) {
+            if moved <= 1e-13 * largest.max(1e-3) {
                 break;
             }
         }
         step
+    }
+
+    /// The minimiser when the signs of `b + step` are the right ones; `None` when it has other signs.
+    fn active_step(
+        &self,
+        b: &[f64],
+        step: &[f64],
+        gradient: &[f64],
+        information: &[f64],
+    ) -> Option<Vec<f64>> {
+        let p = b.len();
+        let sign = |j: usize| if b[j] + step[j] == 0.0 { 0.0 } else { (b[j] + step[j]).signum() };
+        let active: Vec<usize> = (0..p)
+            .filter(|&j| information[j * p + j] > 0.0 && (sign(j) != 0.0 || self.strength[j] == 0.0))
+            .collect();
+        // The other coordinates keep their step, which sets them to 0.
+        let mut exact = step.to_vec();
+        let rest: Vec<usize> = (0..p).filter(|j| !active.contains(j)).collect();
+        let fixed = |j: usize| rest.iter().map(|&k| information[j * p + k] * step[k]).sum::<f64>();
+        let slope: Vec<f64> =
+            active.iter().map(|&j| gradient[j] + self.strength[j] * sign(j) + fixed(j)).collect();
+        let matrix =
+            DMatrix::from_fn(active.len(), active.len(), |i, k| information[active[i] * p + active[k]]);
+        for (&j, d) in active.iter().zip(newton::direction(&matrix, &slope)) {
+            exact[j] = d;
+        }
+        let same = |&j: &usize| self.strength[j] == 0.0 || (b[j] + exact[j]) * sign(j) > 0.0;
+        active.iter().all(same).then_some(exact)
     }
 
     /// Largest change of a linear predictor along `step`, relative to the larger of 1 and the largest predictor.

@@ -283,7 +283,7 @@ impl GlmFit {
             Some(meat) => &bread * meat * &bread,
             None => bread,
         };
-        Ok(basis.covariance(&inner))
+        basis.covariance(&inner)
     }
 }
 

@@ -118,7 +118,7 @@ impl Problem<'_> {
 }
 
 /// `-information^{-1} gradient`; a multiple of the identity is added when rounding has made it singular.
-fn direction(information: &DMatrix<f64>, gradient: &[f64]) -> Vec<f64> {
+pub(crate) fn direction(information: &DMatrix<f64>, gradient: &[f64]) -> Vec<f64> {
     let p = gradient.len();
     let size = (0..p).map(|j| information[(j, j)]).fold(f64::MIN_POSITIVE, f64::max);
     let right = DVector::from_iterator(p, gradient.iter().map(|g| -g));
