@@ -143,10 +143,8 @@ pub fn radius(scale: f64, log: f64, count: f64) -> f64 {
 /// differences with it; `None` when none is left.
 #[must_use]
 pub fn noise_deviation(curve: &[Option<f64>]) -> Option<f64> {
-    let squares: Vec<f64> = curve
-        .windows(3)
-        .filter_map(|w| Some((w[0]? - 2.0 * w[1]? + w[2]?).powi(2)))
-        .collect();
+    let squares: Vec<f64> =
+        curve.windows(3).filter_map(|w| Some((w[0]? - 2.0 * w[1]? + w[2]?).powi(2))).collect();
     if squares.is_empty() {
         return None;
     }

@@ -168,9 +168,8 @@ impl Learner for Thompson {
     fn choose(&mut self, rng: &mut Rng) -> usize {
         // `c_R` is twice the standard deviation of a round.
         let deviation = self.evidence.scales().reward / 2.0;
-        let mut draw = |k: usize| {
-            thompson(self.evidence.reward(k).mean, deviation, self.evidence.plays(k), rng)
-        };
+        let mut draw =
+            |k: usize| thompson(self.evidence.reward(k).mean, deviation, self.evidence.plays(k), rng);
         let arms = 0..self.evidence.arms();
         let draws: Vec<f64> = arms.clone().map(&mut draw).collect();
         let residuals: Vec<f64> = arms.clone().map(|k| self.evidence.optimistic_residual(k)).collect();

@@ -90,9 +90,9 @@ impl Regime {
 }
 
 /// `rho`: least acceptance rate in every environment.
-pub const SERVICE: f64 = 0.30;
+pub(crate) const SERVICE: f64 = 0.30;
 /// `eta`: how far a share moves each round.
-pub const RATE: f64 = 0.05;
+pub(crate) const RATE: f64 = 0.05;
 
 /// How the first sweep goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -237,13 +237,21 @@ impl Config {
         Invalid::unless_in("dwell", self.dwell, 1..=1000)?;
         Invalid::unless_in("smoothing", self.smoothing, 1.0..=20.0)?;
         if !(self.delta > 0.0 && self.delta < 1.0) {
-            return Err(Invalid::new("delta", "a number between 0 and 1, both excluded", self.delta.to_string()));
+            return Err(Invalid::new(
+                "delta",
+                "a number between 0 and 1, both excluded",
+                self.delta.to_string(),
+            ));
         }
         if !(self.discount > 0.0 && self.discount <= 1.0) {
             return Err(Invalid::new("discount", "above 0, at most 1", self.discount.to_string()));
         }
         if self.window > 0 && self.discount < 1.0 {
-            return Err(Invalid::new("window", "0 where a discount is set: one memory at a time", self.window.to_string()));
+            return Err(Invalid::new(
+                "window",
+                "0 where a discount is set: one memory at a time",
+                self.window.to_string(),
+            ));
         }
         if self.window > 0 && self.window < self.thresholds {
             return Err(Invalid::new(
@@ -256,7 +264,11 @@ impl Config {
         seen.sort();
         seen.dedup();
         if seen.is_empty() || seen.len() != self.environments.len() {
-            return Err(Invalid::new("environments", "one or more, each once", format!("{:?}", self.environments)));
+            return Err(Invalid::new(
+                "environments",
+                "one or more, each once",
+                format!("{:?}", self.environments),
+            ));
         }
         self.own.check()
     }
@@ -273,10 +285,18 @@ impl Own {
         }
         let rewards = [self.accept_good, self.accept_bad, self.reject_good, self.reject_bad];
         if rewards.iter().any(|r| !r.is_finite() || r.abs() > 1e6) {
-            return Err(Invalid::new("own.accept_good and the other rewards", "numbers up to 1e6", format!("{rewards:?}")));
+            return Err(Invalid::new(
+                "own.accept_good and the other rewards",
+                "numbers up to 1e6",
+                format!("{rewards:?}"),
+            ));
         }
         if rewards.iter().all(|r| *r == rewards[0]) {
-            return Err(Invalid::new("own.accept_good and the other rewards", "at least two that differ", format!("{rewards:?}")));
+            return Err(Invalid::new(
+                "own.accept_good and the other rewards",
+                "at least two that differ",
+                format!("{rewards:?}"),
+            ));
         }
         Ok(())
     }

@@ -34,7 +34,8 @@ impl Rewards {
     #[must_use]
     pub fn range(self) -> f64 {
         let cases = self.cases();
-        cases.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b)) - cases.iter().fold(f64::INFINITY, |a, b| a.min(*b))
+        cases.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b))
+            - cases.iter().fold(f64::INFINITY, |a, b| a.min(*b))
     }
 }
 
@@ -234,7 +235,14 @@ impl Synthetic {
     /// The experiment's constants.
     #[must_use]
     pub fn new(thresholds: usize, feedback: f64) -> Self {
-        Self { thresholds: grid(thresholds), base: [0.45, 0.6], sigma: 0.15, share: 0.5, feedback, rate: 0.05 }
+        Self {
+            thresholds: grid(thresholds),
+            base: [0.45, 0.6],
+            sigma: 0.15,
+            share: 0.5,
+            feedback,
+            rate: 0.05,
+        }
     }
 
     /// `P(x >= theta)` and `E[x; x >= theta]` in closed form: integrals of a normal law with its tails clipped.

@@ -214,9 +214,8 @@ impl Evidence {
             let curve: Vec<Option<f64>> = swept.iter().map(|seen| of(seen)).collect();
             noise_deviation(&curve).map_or(range, |sd| (2.0 * sd).max(FLOOR))
         };
-        let gap = |(a, b): (usize, usize)| {
-            scale(&|seen: &Feedback| Some(seen.groups[b]? - seen.groups[a]?), 1.0)
-        };
+        let gap =
+            |(a, b): (usize, usize)| scale(&|seen: &Feedback| Some(seen.groups[b]? - seen.groups[a]?), 1.0);
         self.scales = Scales {
             reward: scale(&|seen| Some(seen.reward), self.problem.reward_range),
             gaps: self.pairs.iter().map(|&pair| gap(pair)).collect(),

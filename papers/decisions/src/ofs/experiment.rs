@@ -1,8 +1,8 @@
 //! The experiment: populations, methods, regimes and sweeps, and what is observed of them.
 
+use rayon::prelude::*;
 use ream_lab::{Cell, Place, Result, Run, Table};
 use ream_rand::Stream;
-use rayon::prelude::*;
 
 use super::config::{Config, Population, RATE, Regime, SERVICE};
 use super::environment::{Environment, Limits, Records, Rewards, Scored, Synthetic, grid};
@@ -14,17 +14,17 @@ use super::simulation::{
 };
 
 /// A population that is there, with what loops are built from.
-pub struct World {
+pub(crate) struct World {
     /// Which one.
-    pub population: Population,
+    pub(crate) population: Population,
     /// Its scored records; empty for the synthetic one.
-    pub records: Vec<Scored>,
+    pub(crate) records: Vec<Scored>,
 }
 
 impl World {
     /// The loop on a grid, with the feedback scaled.
     #[must_use]
-    pub fn environment(&self, thresholds: usize, feedback: f64) -> Box<dyn Environment> {
+    pub(crate) fn environment(&self, thresholds: usize, feedback: f64) -> Box<dyn Environment> {
         let kappa = feedback * self.population.feedback();
         if self.population == Population::Synthetic {
             return Box::new(Synthetic::new(thresholds, kappa));
@@ -63,7 +63,8 @@ impl Bench<'_> {
     }
 
     fn place(&self, more: &[(&'static str, Place)]) -> Vec<(&'static str, Place)> {
-        let mut at = vec![("environment", Place::from(self.name())), ("environments", Place::from(self.worlds))];
+        let mut at =
+            vec![("environment", Place::from(self.name())), ("environments", Place::from(self.worlds))];
         at.extend_from_slice(more);
         at
     }
@@ -77,7 +78,7 @@ fn plan(config: &Config, limits: Limits) -> Plan {
 ///
 /// # Errors
 /// Cancelled, or the disk is full.
-pub fn run_all(config: &Config, worlds: &[World], run: &mut Run) -> Result<()> {
+pub(crate) fn run_all(config: &Config, worlds: &[World], run: &mut Run) -> Result<()> {
     let shifts: Vec<[f64; 3]> = worlds.iter().map(|world| oracle_shifts(config, world)).collect();
     let differ_somewhere = shifts.iter().flatten().any(|shift| *shift > 0.0);
     for (i, world) in worlds.iter().enumerate() {
@@ -168,12 +169,8 @@ fn compare(bench: &Bench<'_>, regime: Regime, run: &mut Run) -> Result<()> {
         let (_, guarantee) = watch_guarantee(environment, &plan, &oracle, stream);
         observe_guarantee(run, &at, &guarantee);
         if run.is_first_seed() {
-            let curves: Vec<Curve<'_>> = methods
-                .iter()
-                .zip(&traces)
-                .take(8)
-                .map(|((name, _), trace)| Curve { name, trace })
-                .collect();
+            let curves: Vec<Curve<'_>> =
+                methods.iter().zip(&traces).take(8).map(|((name, _), trace)| Curve { name, trace }).collect();
             let frozen = Oracle::frozen(environment, &plan.limits);
             let title = pictures::title(bench.world.population);
             run.figure(
@@ -227,7 +224,11 @@ fn methods_table(bench: &Bench<'_>, regime: Regime, oracle: &Oracle, rows: &[(&s
         "Best feasible steady state: threshold {} with reward {:.4}; best without limits: {} with {:.4}. A method that \
          rests within the limits cannot earn more than the first, one without limits converges to the second. The \
          primal-dual step is {}, chosen on tuning seeds.",
-        theta[best], oracle.reward(), theta[free], oracle.steady[free].at.reward, bench.step
+        theta[best],
+        oracle.reward(),
+        theta[free],
+        oracle.steady[free].at.reward,
+        bench.step
     );
     table
 }
@@ -235,11 +236,23 @@ fn methods_table(bench: &Bench<'_>, regime: Regime, oracle: &Oracle, rows: &[(&s
 /// A table of summaries.
 pub(crate) fn summary_table(title: &str, rows: &[(&str, Summary)]) -> Table {
     let columns = [
-        "method", "mean reward", "V_T", "steady gap", "steady violation", "infeasible", "feasible regret", "threshold",
+        "method",
+        "mean reward",
+        "V_T",
+        "steady gap",
+        "steady violation",
+        "infeasible",
+        "feasible regret",
+        "threshold",
     ];
     rows.iter().fold(Table::new(title, &columns), |table, (name, s)| {
         let numbers = [
-            s.mean_reward, s.violation_total, s.steady_gap, s.steady_violation, s.infeasible_share, s.feasible_regret,
+            s.mean_reward,
+            s.violation_total,
+            s.steady_gap,
+            s.steady_violation,
+            s.infeasible_share,
+            s.feasible_regret,
             s.threshold,
         ];
         let cells = numbers.map(|v| Cell::from(rounded(v)));
@@ -334,7 +347,8 @@ fn sweeps(bench: &Bench<'_>, run: &mut Run) -> Result<()> {
         let environment = bench.world.environment(thresholds, 1.0);
         let oracle = Oracle::closed_loop(environment.as_ref(), &plan.limits);
         let at = bench.place(&[("sweep", sweep.into()), ("value", value.into())]);
-        for ((name, _), trace) in methods.iter().zip(traces(environment.as_ref(), &plan, &oracle, &methods, stream))
+        for ((name, _), trace) in
+            methods.iter().zip(traces(environment.as_ref(), &plan, &oracle, &methods, stream))
         {
             let summary = trace.summary(environment.thresholds(), &oracle);
             run.observe("sweep_reward", name, &at, summary.mean_reward);
@@ -365,8 +379,11 @@ fn oracles(bench: &Bench<'_>, run: &mut Run) {
             format!("{}: oracles under {} limits (eps {})", bench.name(), regime.name(), limits.gap),
             &columns,
         );
-        let rows =
-            [("closed-loop", closed.arm()), ("static", frozen.arm()), ("unconstrained", closed.unconstrained)];
+        let rows = [
+            ("closed-loop", closed.arm()),
+            ("static", frozen.arm()),
+            ("unconstrained", closed.unconstrained),
+        ];
         for (name, arm) in rows {
             let steady = &closed.steady[arm];
             if run.wanted("oracle_threshold") {
@@ -376,9 +393,12 @@ fn oracles(bench: &Bench<'_>, run: &mut Run) {
                 run.observe("oracle_reward", name, &at, steady.at.reward);
             }
             let numbers = [theta[arm], steady.at.reward, steady.at.gap, steady.at.accepted, steady.violation];
-            table = table.row([vec![Cell::from(name)], numbers.map(|v| Cell::from(rounded(v))).to_vec()].concat());
+            table = table
+                .row([vec![Cell::from(name)], numbers.map(|v| Cell::from(rounded(v))).to_vec()].concat());
         }
-        table.note = "Each threshold at its steady state; the static oracle was chosen on the first population.".to_owned();
+        table.note =
+            "Each threshold at its steady state; the static oracle was chosen on the first population."
+                .to_owned();
         run.table(table);
     }
     let at = bench.place(&[]);

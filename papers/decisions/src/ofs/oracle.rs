@@ -32,8 +32,10 @@ impl Oracle {
     /// Sweeps with every threshold at its steady state.
     #[must_use]
     pub fn closed_loop(environment: &dyn Environment, limits: &Limits) -> Self {
-        let states =
-            (0..environment.thresholds().len()).into_par_iter().map(|arm| steady_state(environment, arm)).collect();
+        let states = (0..environment.thresholds().len())
+            .into_par_iter()
+            .map(|arm| steady_state(environment, arm))
+            .collect();
         Self::of(environment, limits, states)
     }
 
@@ -133,8 +135,8 @@ pub fn contraction_ratio(environment: &dyn Environment, arm: usize, rounds: usiz
     for _ in 0..rounds {
         environment.advance(&mut state, arm);
         bound *= factor;
-        // Below this the distance is rounding.
-        if bound < 1e-11 {
+        // Below this rounding shows in the ratio.
+        if bound < 1e-7 {
             break;
         }
         largest = largest.max(distance(&state, &goal) / bound);

@@ -12,16 +12,16 @@ const POINTS: usize = 400;
 
 /// A method's run.
 #[derive(Clone, Copy)]
-pub struct Curve<'a> {
+pub(crate) struct Curve<'a> {
     /// The method.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Its run.
-    pub trace: &'a Trace,
+    pub(crate) trace: &'a Trace,
 }
 
 /// The name of a population in a heading.
 #[must_use]
-pub fn title(population: Population) -> String {
+pub(crate) fn title(population: Population) -> String {
     match population {
         Population::Synthetic => "Synthetic loop",
         Population::German => "German Credit",
@@ -32,7 +32,7 @@ pub fn title(population: Population) -> String {
 
 /// Reward and gap against threshold, cumulative violation, state and threshold over time. The first curve is OFS.
 #[must_use]
-pub fn loop_figure(
+pub(crate) fn loop_figure(
     title: &str,
     environment: &dyn Environment,
     limits: &Limits,
@@ -47,21 +47,33 @@ pub fn loop_figure(
         limits.gap
     );
     let mut figure = Figure::new(format!("{title}: thresholds in a loop"), description)
-        .panel(by_threshold("Reward of a threshold", "reward", environment, [oracle, frozen], curves, |at| at.reward))
+        .panel(by_threshold("Reward of a threshold", "reward", environment, [oracle, frozen], curves, |at| {
+            at.reward
+        }))
         .panel(gap_panel(environment, limits, oracle, frozen, curves))
         .panel(over_time("Cumulative violation", "V_t", curves, |trace| running_sum(&trace.violation)));
-    let ofs_and_few: Vec<Curve<'_>> =
-        curves.iter().filter(|c| ["ofs", "ucb", "primal-dual", "oracle"].contains(&c.name)).copied().collect();
-    figure = figure.panel(over_time("State of the population", "mean or share of the last group", &ofs_and_few, |t| {
-        t.state.clone()
-    }));
+    let ofs_and_few: Vec<Curve<'_>> = curves
+        .iter()
+        .filter(|c| ["ofs", "ucb", "primal-dual", "oracle"].contains(&c.name))
+        .copied()
+        .collect();
+    figure = figure.panel(over_time(
+        "State of the population",
+        "mean or share of the last group",
+        &ofs_and_few,
+        |t| t.state.clone(),
+    ));
     let theta = environment.thresholds();
     figure
         .panel(
             over_time("Threshold in force", "threshold", &ofs_and_few[..ofs_and_few.len().min(1)], |t| {
                 t.arms.iter().map(|&k| theta[k]).collect()
             })
-            .layer(Layer::Rule { label: "oracle".to_owned(), value: theta[oracle.arm()], vertical: false }),
+            .layer(Layer::Rule {
+                label: "oracle".to_owned(),
+                value: theta[oracle.arm()],
+                vertical: false,
+            }),
         )
         .columns(2)
 }
@@ -76,7 +88,9 @@ fn by_threshold(
 ) -> Panel {
     let theta = environment.thresholds();
     let mut panel = Panel::new(heading).x("threshold").y(label);
-    for (oracle, name, dashed) in [(oracles[0], "steady state", false), (oracles[1], "first population", true)] {
+    for (oracle, name, dashed) in
+        [(oracles[0], "steady state", false), (oracles[1], "first population", true)]
+    {
         let y = oracle.steady.iter().map(|s| of(&s.at)).collect();
         panel = panel.layer(Layer::Line { label: name.to_owned(), x: theta.to_vec(), y, dashed });
     }
@@ -103,7 +117,9 @@ fn gap_panel(
 ) -> Panel {
     let theta = environment.thresholds();
     let mut panel =
-        by_threshold("Acceptance gap of a threshold", "gap", environment, [oracle, frozen], curves, |at| at.gap);
+        by_threshold("Acceptance gap of a threshold", "gap", environment, [oracle, frozen], curves, |at| {
+            at.gap
+        });
     let band = Layer::Band {
         label: "feasible".to_owned(),
         x: vec![theta[0], theta[theta.len() - 1]],

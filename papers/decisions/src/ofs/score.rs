@@ -180,7 +180,8 @@ mod tests {
     /// Noise features that say nothing, many of them.
     fn noise(n: usize, features: usize) -> People {
         let mut rng = Stream::new(5, "noise people").at(0);
-        let features = (0..features).map(|_| Feature::Numbers((0..n).map(|_| rng.normal()).collect())).collect();
+        let features =
+            (0..features).map(|_| Feature::Numbers((0..n).map(|_| rng.normal()).collect())).collect();
         let good = (0..n).map(|_| rng.chance(0.5)).collect();
         People { features, groups: (0..n).map(|i| i % 2).collect(), good }
     }

@@ -48,9 +48,8 @@ pub fn most_rewarding_or_least_infeasible(evidence: &Evidence) -> usize {
     let arms = 0..evidence.arms();
     let residuals: Vec<f64> = arms.clone().map(|k| evidence.optimistic_residual(k)).collect();
     let feasible = arms.clone().filter(|&k| residuals[k] == 0.0);
-    best(feasible.map(|k| (k, evidence.reward(k).high()))).unwrap_or_else(|| {
-        cheapest(arms.map(|k| (k, residuals[k], evidence.reward(k).mean))).unwrap_or(0)
-    })
+    best(feasible.map(|k| (k, evidence.reward(k).high())))
+        .unwrap_or_else(|| cheapest(arms.map(|k| (k, residuals[k], evidence.reward(k).mean))).unwrap_or(0))
 }
 
 impl Learner for OptimisticFeasibleSearch {

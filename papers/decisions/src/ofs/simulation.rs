@@ -294,7 +294,11 @@ fn play_bound(evidence: &Evidence, oracle: &Oracle, arm: usize) -> f64 {
     let limits = evidence.problem().limits;
     let scales = evidence.scales();
     let bound = |scale: f64, distance: f64| {
-        if distance > 0.0 { 1.0 + 2.0 * scale * scale * evidence.log() / (distance * distance) } else { f64::INFINITY }
+        if distance > 0.0 {
+            1.0 + 2.0 * scale * scale * evidence.log() / (distance * distance)
+        } else {
+            f64::INFINITY
+        }
     };
     let gaps = evidence.pairs().iter().zip(&scales.gaps);
     gaps.map(|(&(a, b), &scale)| bound(scale, (at.groups[b] - at.groups[a]).abs() - limits.gap))
@@ -309,7 +313,12 @@ pub const TUNING_SEEDS: u64 = 5;
 
 /// The primal-dual step with the least reward shortfall plus violation per round, mean over the tuning streams.
 #[must_use]
-pub fn tune_dual_step(environment: &dyn Environment, plan: &Plan, oracle: &Oracle, streams: &[Stream]) -> f64 {
+pub fn tune_dual_step(
+    environment: &dyn Environment,
+    plan: &Plan,
+    oracle: &Oracle,
+    streams: &[Stream],
+) -> f64 {
     use rayon::prelude::*;
     let costs: Vec<(usize, f64)> = DUAL_STEPS
         .par_iter()
