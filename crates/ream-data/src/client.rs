@@ -8,7 +8,15 @@ use std::time::Duration;
 
 use crate::error::DataError;
 use crate::registry::{DataSet, Registry};
-use crate::store::{Progress, fetch_error};
+
+/// How far a fetch is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes downloaded so far.
+    pub bytes: u64,
+    /// Bytes expected.
+    pub total: u64,
+}
 
 /// The command of a registry's client, what to install when it is missing.
 fn command(set: &DataSet) -> (Command, &'static str) {
@@ -71,9 +79,9 @@ pub(crate) fn download(
         .spawn()
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
-                fetch_error(set, &format!("`{name}` is not on this machine: {install}"))
+                DataError::fetch(&set.id, format!("`{name}` is not on this machine: {install}"))
             }
-            _ => fetch_error(set, &format!("`{name}` does not start: {error}")),
+            _ => DataError::fetch(&set.id, format!("`{name}` does not start: {error}")),
         })?;
     wait(set, &name, child, &folder, tell)?;
     let mut files: Vec<PathBuf> = fs::read_dir(&folder)
@@ -83,8 +91,8 @@ pub(crate) fn download(
         .collect();
     match (files.pop(), files.is_empty()) {
         (Some(archive), true) => Ok(archive),
-        (None, _) => Err(fetch_error(set, &format!("`{name}` ended well but left no archive"))),
-        (Some(_), false) => Err(fetch_error(set, &format!("`{name}` left more than one archive"))),
+        (None, _) => Err(DataError::fetch(&set.id, format!("`{name}` ended well but left no archive"))),
+        (Some(_), false) => Err(DataError::fetch(&set.id, format!("`{name}` left more than one archive"))),
     }
 }
 
@@ -110,7 +118,7 @@ fn wait(
                 tell(&Progress { bytes: bytes_in(folder), total: set.download_bytes });
                 std::thread::sleep(Duration::from_millis(100));
             }
-            Err(error) => return Err(fetch_error(set, &format!("`{name}`: {error}"))),
+            Err(error) => return Err(DataError::fetch(&set.id, format!("`{name}`: {error}"))),
         }
     };
     if status.success() {
@@ -124,9 +132,9 @@ fn wait(
         Registry::Debian => " (a new machine needs `apt-get update` first)",
         _ => "",
     };
-    Err(fetch_error(
-        set,
-        &format!(
+    Err(DataError::fetch(
+        &set.id,
+        format!(
             "`{name}` failed for {} {} from {}{more}; is the network there? Its last words:\n  {}",
             set.package,
             set.version,

@@ -73,6 +73,11 @@ impl DataError {
         move |source| Self::Io { action, path, source }
     }
 
+    /// Fetching a data set failed.
+    pub(crate) fn fetch(id: &str, problem: impl Into<String>) -> Self {
+        Self::Fetch { id: id.to_owned(), problem: problem.into() }
+    }
+
     /// A problem of a whole file.
     pub(crate) fn format(file: &Path, problem: impl Into<String>) -> Self {
         Self::Format { file: file.display().to_string(), place: String::new(), problem: problem.into() }

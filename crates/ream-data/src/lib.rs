@@ -29,7 +29,8 @@ pub mod compas;
 pub mod diabetes;
 pub mod german;
 
+pub use client::Progress;
 pub use error::DataError;
 pub use registry::{DataSet, Registry, all, get};
-pub use store::{Condition, Progress, Store, hash_file, size_words};
+pub use store::{Condition, Store, hash_file, size_words};
 pub use table::Table;

