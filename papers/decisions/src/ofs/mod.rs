@@ -83,8 +83,8 @@ impl System for Ofs {
         let data = config.environments.iter().filter_map(|p| p.data()).map(str::to_owned).collect();
         let rounds = config.rounds as f64 * config.environments.len() as f64;
         let runs = if config.sweeps { 75.0 } else { 42.0 };
-        // About 150 000 rounds a second on one core, plus the fit of the scores.
-        let minutes = (runs * rounds / 150_000.0 + 0.5) / 60.0;
+        // About 100 000 rounds a second on one core, plus the fit of the scores.
+        let minutes = (runs * rounds / 100_000.0 + 0.5) / 60.0;
         Needs { data, threads: 2, memory_mib: 100, minutes, ..Needs::default() }
     }
 

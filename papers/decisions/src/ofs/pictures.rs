@@ -8,7 +8,7 @@ use super::oracle::Oracle;
 use super::simulation::{Trace, plays};
 
 /// Most points of a drawn curve.
-const POINTS: usize = 400;
+const POINTS: usize = 200;
 
 /// A method's run.
 #[derive(Clone, Copy)]
