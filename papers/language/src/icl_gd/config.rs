@@ -173,12 +173,12 @@ impl Config {
             eta: None,
             gdpp: true,
             evaluation_tasks: 20_000,
-            tuning_tasks: 32_768,
+            tuning_tasks: 65_536,
             points: 40,
             one_layer: schedule(10_000, 1e-3, 0.002),
             recurrent: deep(2, 20_000, 2e-4),
             separate: deep(2, 20_000, 3e-4),
-            deeper: deep(5, 20_000, 2e-4),
+            deeper: Deep { dampening: 0.5, ..deep(5, 20_000, 2e-4) },
             sine: Sine { hidden: 40, features: 40, layers: 1, schedule: schedule(10_000, 1e-3, 0.002) },
             copying: Copying { positions: 10, layers: 1, schedule: schedule(20_000, 1e-3, 0.05) },
             table: TableDraws { target: String::new(), draws: 10_000 },
@@ -193,7 +193,7 @@ impl Config {
             evaluation_tasks: 4000,
             tuning_tasks: 4096,
             points: 20,
-            one_layer: schedule(1500, 1e-3, 0.002),
+            one_layer: schedule(1500, 3e-3, 0.05),
             table: TableDraws { draws: 2000, ..full.table.clone() },
             ..full
         }

@@ -254,12 +254,12 @@ pub fn spectral_loss(tasks: &[Spectrum], rates: &[[f64; 2]]) -> f64 {
     parts.iter().sum::<f64>() / tasks.len() as f64
 }
 
-/// The rates with the smallest mean query loss, by Levenberg & Marquardt on one half of the tasks from several starts.
+/// The rates with the smallest mean query loss, by Levenberg & Marquardt on a quarter of the tasks from several starts.
 ///
 /// With many steps of GD++ the mean is ruled by rare tasks with a large eigenvalue, and rates fitted to some tasks can
-/// explode on others. So of all rates on the way those are kept that do best on the *other* half.
+/// explode on others. So of all rates on the way those are kept that do best on the *other* tasks.
 pub fn tune(tasks: &[Spectrum], freedom: Freedom) -> Vec<[f64; 2]> {
-    let (fit, check) = tasks.split_at(tasks.len().div_ceil(2));
+    let (fit, check) = tasks.split_at(tasks.len().div_ceil(4));
     if check.is_empty() { tune_on(fit, fit, freedom) } else { tune_on(fit, check, freedom) }
 }
 
