@@ -186,6 +186,9 @@ fn limits(own: &Own) -> Limits {
     Limits { gap: own.eps, service: own.rho, capacity: (own.capacity < 1.0).then_some(own.capacity) }
 }
 
+/// Below this many rounds the last fifth is still exploration.
+const ENOUGH: u64 = 2000;
+
 /// Runs OFS and its baselines on the user's file.
 ///
 /// # Errors
@@ -202,6 +205,12 @@ pub fn run(config: &Config, file: &Path, run: &mut Run) -> Result<()> {
         run.warn(format!(
             "no threshold satisfies the limits (eps {}, rho {}); the least violating one is {} with a violation of {:.4}",
             limits.gap, limits.service, theta[least], oracle.steady[least].violation
+        ));
+    }
+    if config.rounds < ENOUGH {
+        run.warn(format!(
+            "{} rounds are few: the intervals are still wide and OFS still explores; use `--preset full` or `--set rounds=5000`",
+            config.rounds
         ));
     }
     let methods = [
