@@ -177,7 +177,7 @@ impl Config {
             points: 40,
             one_layer: schedule(10_000, 1e-3, 0.002),
             recurrent: deep(2, 20_000, 2e-4),
-            separate: deep(2, 20_000, 3e-4),
+            separate: deep(2, 20_000, 5e-4),
             deeper: Deep { dampening: 0.5, ..deep(5, 20_000, 2e-4) },
             sine: Sine { hidden: 40, features: 40, layers: 1, schedule: schedule(10_000, 1e-3, 0.002) },
             copying: Copying { positions: 10, layers: 1, schedule: schedule(20_000, 1e-3, 0.05) },

@@ -57,7 +57,7 @@ use experiments::{Model, Work, cost};
 use lanes::Real;
 use lsa::{Network, Pass};
 use own_data::{Columns, Rows};
-use ream_lab::{Invalid, Needs, Preset, Result, Run, System};
+use ream_lab::{Error, Invalid, Needs, Preset, Result, Run, System};
 use ream_rand::Stream;
 use std::path::Path;
 use tasks::{LinearTasks, Shape, Tasks};
@@ -232,7 +232,14 @@ fn linear_and_more(
         (Experiment::Deeper, "deeper", &config.deeper),
     ] {
         if has(which) {
-            let (trained, rates) = experiments::deep(config, run, &mut work, which)?;
+            let (trained, rates) = match experiments::deep(config, run, &mut work, which) {
+                // Five layers are reported only: that their training may explode must not cost the other experiments.
+                Err(Error::Failed(why)) if which == Experiment::Deeper => {
+                    run.warn(why);
+                    continue;
+                }
+                result => result?,
+            };
             let network = config.deep_network(deep, which == Experiment::Recurrent);
             models.push(Model { name, network, parameters: trained.parameters, rates });
         }
