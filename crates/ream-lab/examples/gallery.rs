@@ -43,7 +43,7 @@ fn logarithms() -> Figure {
         x.clone(),
         slow,
     ));
-    let tokens: Vec<f64> = x.iter().map(|v| v * 3e5).collect();
+    let tokens: Vec<f64> = x.iter().map(|v| 3e5 * libm::log10(*v)).collect();
     let narrow = Panel::new("Less than two decades").x("tokens").y("perplexity").log_y();
     let narrow =
         narrow.layer(Layer::line("least squares", tokens, x.iter().map(|v| 20.0 + 3000.0 / v).collect()));

@@ -68,7 +68,7 @@ impl Panel {
         self.x.categories = names.into_iter().map(Into::into).collect();
         self
     }
-    /// Names the positions 0, 1, ... of the vertical axis; top to bottom in panels of heat maps and dumbbells.
+    /// Names the positions 0, 1, ... of the vertical axis, top to bottom.
     #[must_use]
     pub fn categories_y<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
         self.y.categories = names.into_iter().map(Into::into).collect();

@@ -42,7 +42,7 @@ pub(super) fn draw(pen: &mut Pen, frame: &Frame<'_>, [left, top]: [f64; 2]) {
     draw_x(pen, frame, bottom);
     let middle = top + frame.height / 2.0;
     for (i, line) in frame.y_label.iter().enumerate() {
-        let x = left - frame.left + 11.0 + i as f64 * 15.0;
+        let x = left - frame.y_label_at + 11.0 + i as f64 * 15.0;
         pen.turned([x, middle], -90.0, LABEL, Anchor::Middle, Paint::Ink, line);
     }
     // Below the names of the marks, at the lower edge of the panel's own margin.

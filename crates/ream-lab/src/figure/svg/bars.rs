@@ -18,6 +18,9 @@ pub(super) fn draw(pen: &mut Pen, frame: &Frame<'_>, series: &Series) {
             _ => None,
         })
         .collect();
+    if layers.is_empty() {
+        return;
+    }
     let base = frame.y.base();
     let (Some(zero), Some(one)) = (frame.x.at(0.0), frame.x.at(1.0)) else { return };
     let slot = one - zero;

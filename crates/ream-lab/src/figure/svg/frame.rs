@@ -32,6 +32,8 @@ pub(super) struct Frame<'a> {
     pub(super) y_marks: Marks,
     pub(super) x_label: Vec<String>,
     pub(super) y_label: Vec<String>,
+    /// How far left of the plot the label of the vertical axis begins.
+    pub(super) y_label_at: f64,
     pub(super) title: Vec<String>,
     pub(super) keys: Vec<Key>,
     pub(super) bars: Vec<Bar>,
@@ -70,6 +72,7 @@ impl<'a> Frame<'a> {
             y_marks: Marks::Numbers(Ticks::default()),
             x_label: Vec::new(),
             y_label: Vec::new(),
+            y_label_at: 0.0,
             title,
             keys,
             bars: legend::bars(panel),
@@ -135,7 +138,8 @@ impl<'a> Frame<'a> {
             self.y_marks = Marks::Numbers(ticks);
         }
         self.y_label = wrap(&with_power(&panel.y.label, exponent), LABEL, self.height.max(90.0), 2);
-        self.left = (labels + 9.0 + self.y_label.len() as f64 * 15.0 + 3.0).max(room.left);
+        self.y_label_at = labels + 9.0 + self.y_label.len() as f64 * 15.0 + 3.0;
+        self.left = self.y_label_at.max(room.left);
     }
 
     /// Numbers, named positions flat, in two lines, or turned: whichever first has room.
@@ -196,7 +200,7 @@ impl<'a> Frame<'a> {
     fn number_marks(&self) -> Ticks {
         let mut scale = self.x.clone();
         scale.place(0.0, self.width);
-        let mut count = (self.width / 70.0).clamp(2.0, 9.0) as usize;
+        let mut count = (self.width / 62.0).clamp(2.0, 9.0) as usize;
         loop {
             let ticks = scale.ticks(count);
             let mut end = f64::NEG_INFINITY;

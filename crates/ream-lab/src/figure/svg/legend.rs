@@ -9,7 +9,8 @@ use super::series::Key;
 use super::text::{shorten, width};
 
 const SIZE: f64 = 11.5;
-const SWATCH: f64 = 24.0;
+const LONG: f64 = 24.0;
+const SHORT: f64 = 12.0;
 const ROW: f64 = 18.0;
 
 /// The keys with their places; a row never ends beyond the room unless it has one key only.
@@ -17,8 +18,8 @@ fn flow(keys: &[Key], room: f64) -> Vec<(f64, f64, String)> {
     let (mut x, mut y) = (0.0, 0.0);
     keys.iter()
         .map(|key| {
-            let label = shorten(&key.label, SIZE, room - SWATCH - 6.0);
-            let wide = SWATCH + 6.0 + width(&label, SIZE);
+            let label = shorten(&key.label, SIZE, room - swatch_width(key) - 6.0);
+            let wide = swatch_width(key) + 6.0 + width(&label, SIZE);
             if x > 0.0 && x + wide > room {
                 (x, y) = (0.0, y + ROW);
             }
@@ -39,29 +40,34 @@ pub(super) fn draw(pen: &mut Pen, keys: &[Key], [left, top]: [f64; 2], room: f64
     for (key, (x, y, label)) in keys.iter().zip(flow(keys, room)) {
         let (x, middle) = (left + x, top + y + ROW / 2.0);
         swatch(pen, key, x, middle);
-        pen.text([x + SWATCH + 6.0, middle + 4.0], SIZE, Anchor::Start, Paint::Ink, "", &label);
+        pen.text([x + swatch_width(key) + 6.0, middle + 4.0], SIZE, Anchor::Start, Paint::Ink, "", &label);
     }
+}
+
+/// Lines and bands need a longer sample than points and bars.
+fn swatch_width(key: &Key) -> f64 {
+    if key.line.is_some() || key.band || key.rule.is_some() { LONG } else { SHORT }
 }
 
 fn swatch(pen: &mut Pen, key: &Key, x: f64, y: f64) {
     let paint = if key.shaded { Paint::Soft } else { Paint::Series(key.series) };
     if key.band {
-        pen.path(&rect(x, y - 6.0, SWATCH, 12.0), Some(paint), None, " fill-opacity=\"0.22\"");
+        pen.path(&rect(x, y - 6.0, LONG, 12.0), Some(paint), None, " fill-opacity=\"0.22\"");
     }
     if let Some(dashed) = key.line {
         let dash = dash_attribute(dashes(key.series, dashed));
-        pen.line([x, y], [x + SWATCH, y], paint, &format!(" stroke-width=\"2\"{dash}"));
+        pen.line([x, y], [x + LONG, y], paint, &format!(" stroke-width=\"2\"{dash}"));
     }
     if let Some(order) = key.rule {
         let dash = dash_attribute(rule_dashes(order));
-        pen.line([x, y], [x + SWATCH, y], Paint::Ink, &format!(" stroke-width=\"1.3\"{dash}"));
+        pen.line([x, y], [x + LONG, y], Paint::Ink, &format!(" stroke-width=\"1.3\"{dash}"));
     }
     if key.bar {
-        let d = rect(x + 5.0, y - 6.0, 14.0, 12.0);
+        let d = rect(x, y - 6.0, SHORT, 12.0);
         pen.path(&d, Some(paint), None, "");
-        super::bars::hatch(pen, key.series, [x + 5.0, y - 6.0, 14.0, 12.0]);
+        super::bars::hatch(pen, key.series, [x, y - 6.0, SHORT, 12.0]);
     }
-    let middle = x + SWATCH / 2.0;
+    let middle = x + swatch_width(key) / 2.0;
     if key.marker {
         let r = if key.line.is_some() { 3.4 } else { 4.2 };
         let halo = " stroke-width=\"0.8\"";
@@ -123,7 +129,7 @@ impl Bar {
         let marks = ticks.iter().flat_map(|t| &t.marks);
         let labels = marks.map(|t| width(&t.label, TICK)).fold(0.0, f64::max);
         let titled = !self.label.is_empty() || ticks.iter().any(|t| t.exponent != 0);
-        14.0 + 11.0 + 6.0 + labels + if titled { 18.0 } else { 2.0 }
+        14.0 + 11.0 + 6.0 + labels + if titled { 22.0 } else { 2.0 }
     }
 }
 

@@ -65,7 +65,8 @@ impl Cloud<'_> {
             // One path for all: small pictures.
             for chunk in places.chunks(500) {
                 let d: String = chunk.iter().map(|(_, [px, py])| marker(self.series, *px, *py, r)).collect();
-                let more = format!(" stroke-width=\"0.7\"{faint}");
+                let halo = if places.len() > 60 { 0.4 } else { 0.8 };
+                let more = format!(" stroke-width=\"{halo}\"{faint}");
                 pen.path(&d, Some(Paint::Series(self.series)), Some(Paint::Paper), &more);
             }
             return;

@@ -166,12 +166,13 @@ impl Scale {
     }
 }
 
-/// A step of 1, 2, 2.5 or 5 times a power of ten.
+/// The step of 1, 2, 2.5 or 5 times a power of ten that comes nearest to `count` marks.
 fn nice_step(span: f64, count: usize) -> f64 {
     let raw = span / count.max(1) as f64;
     let unit = pow(10.0, floor(log10(raw)));
-    // A step may be a little shorter than asked for.
-    [1.0, 2.0, 2.5, 5.0].into_iter().find(|m| unit * m >= raw * 0.95).map_or(unit * 10.0, |m| unit * m)
+    let far = |m: f64| libm::fabs(log10(unit * m / raw));
+    let nearer = |best: f64, m: f64| if far(m) < far(best) { m } else { best };
+    unit * [2.0, 2.5, 5.0, 10.0].into_iter().fold(1.0, nearer)
 }
 
 fn linear(low: f64, high: f64, count: usize) -> Ticks {
