@@ -168,6 +168,24 @@ fn scatter() -> Figure {
         .columns(2)
 }
 
+fn many() -> Figure {
+    let mut figure = Figure::new(
+        "Ten methods on three tasks, with a title so long that it does not fit on one line of the picture and is wrapped",
+        "One legend for all panels.",
+    );
+    for task in 0..3 {
+        let mut panel = Panel::new(format!("Task {}", task + 1)).x("episode").y("return");
+        for i in 0..10 {
+            let (x, y) = curve(120, 100 + i, 0.05, |x| {
+                (1.0 + i as f64 * 0.2) * libm::sqrt(x + f64::from(task) * 20.0)
+            });
+            panel = panel.layer(Layer::line(format!("method {}", i + 1), x, y));
+        }
+        figure = figure.panel(panel);
+    }
+    figure.columns(3)
+}
+
 fn images() -> Figure {
     let picture = |k: usize| -> Vec<u8> {
         (0..28 * 28)
@@ -214,6 +232,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("dumbbells", countries()),
         ("bars", bars()),
         ("scatter", scatter()),
+        ("many", many()),
         ("images", images()),
         ("empty", Figure::new("Nothing", "").panel(Panel::new("No data").x("x").y("y"))),
     ];

@@ -17,7 +17,7 @@ mod text;
 
 use super::{Figure, FigureError, Layer};
 use colour::Paint;
-use frame::{Frame, Room, TITLE};
+use frame::{BOLD, Frame, Room, TITLE};
 use pen::{Anchor, Pen, at, rect};
 use points::Cloud;
 use series::{Key, Series, keys, marked};
@@ -58,7 +58,7 @@ pub fn render_svg(figure: &Figure, theme: Theme, width: f64) -> Result<String, F
     let mut pen = Pen::new(theme, prefix(figure, theme, width));
     let inner = width - 2.0 * EDGE;
 
-    let heading = wrap(&figure.title, HEADING * 1.06, inner, 4);
+    let heading = wrap(&figure.title, HEADING * BOLD, inner, 4);
     let mut y = EDGE + heading.len() as f64 * 19.0 + if heading.is_empty() { 0.0 } else { 5.0 };
     for (i, line) in heading.iter().enumerate() {
         let place = [EDGE, EDGE + 14.0 + i as f64 * 19.0];

@@ -284,14 +284,13 @@ fn layer(n: usize) -> impl Strategy<Value = Layer> {
 fn panel() -> impl Strategy<Value = Panel> {
     (0_usize..9).prop_flat_map(|n| {
         let layers = prop::collection::vec(layer(n), 0..4);
-        (words(), words(), words(), [prop::bool::weighted(0.25), prop::bool::weighted(0.25)], layers).prop_map(
-            |(title, x, y, [log_x, log_y], layers)| {
+        (words(), words(), words(), [prop::bool::weighted(0.25), prop::bool::weighted(0.25)], layers)
+            .prop_map(|(title, x, y, [log_x, log_y], layers)| {
                 let mut panel = Panel::new(title).x(x).y(y);
                 (panel.x.log, panel.y.log) = (log_x, log_y);
                 panel.layers = layers;
                 panel
-            },
-        )
+            })
     })
 }
 

@@ -4,6 +4,7 @@ use super::colour::{Paint, dashes, rule_dashes};
 use super::frame::Frame;
 use super::legend::dash_attribute;
 use super::pen::{Pen, marker, polyline};
+use super::series::FEW;
 
 /// Lines of more points are thinned.
 pub(super) const MANY: usize = 4000;
@@ -58,7 +59,7 @@ pub(super) fn line(
     let pieces = pieces(frame, x, y);
     let paint = Paint::Series(series);
     let dash = dash_attribute(dashes(series, dashed));
-    let few = x.len() <= 25;
+    let few = x.len() <= FEW;
     for piece in &pieces {
         if let [[px, py]] = piece.as_slice() {
             pen.path(&marker(0, *px, *py, 2.0), Some(paint), None, "");

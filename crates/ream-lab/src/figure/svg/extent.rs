@@ -46,10 +46,10 @@ pub(super) fn x_scale(panel: &Panel) -> Scale {
     for layer in &panel.layers {
         match layer {
             Layer::Line { x, y, .. } => {
-                values.extend(x.iter().zip(y).filter(|(_, y)| y.is_finite()).map(|(x, _)| x))
+                values.extend(x.iter().zip(y).filter(|(_, y)| y.is_finite()).map(|(x, _)| x));
             }
             Layer::Points { x, y, .. } => {
-                values.extend(x.iter().zip(y).filter(|(_, y)| y.is_finite()).map(|(x, _)| x))
+                values.extend(x.iter().zip(y).filter(|(_, y)| y.is_finite()).map(|(x, _)| x));
             }
             Layer::Band { x, .. } => values.extend(x),
             Layer::Dumbbell { from, to, .. } => values.extend(from.iter().chain(to)),

@@ -12,6 +12,8 @@ use super::text::{shorten, width, wrap};
 pub(super) const TICK: f64 = 11.0;
 pub(super) const LABEL: f64 = 12.0;
 pub(super) const TITLE: f64 = 13.0;
+/// How much wider bold texts are.
+pub(super) const BOLD: f64 = 1.15;
 
 /// The marks of one axis.
 pub(super) enum Marks {
@@ -62,7 +64,7 @@ pub(super) struct Room {
 impl<'a> Frame<'a> {
     pub(super) fn measure(panel: &'a Panel, series: &Series, room: Room) -> Self {
         let keys = if room.no_legend { Vec::new() } else { keys(panel, series) };
-        let title = if room.no_title { Vec::new() } else { wrap(&panel.title, TITLE * 1.06, room.cell, 3) };
+        let title = if room.no_title { Vec::new() } else { wrap(&panel.title, TITLE * BOLD, room.cell, 3) };
         let top = title.len() as f64 * 17.0 + legend::height(&keys, room.cell) + 8.0;
         let mut frame = Self {
             panel,

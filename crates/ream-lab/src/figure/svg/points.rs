@@ -5,7 +5,7 @@ use super::colour::Paint;
 use super::curves::MANY;
 use super::frame::{Frame, TICK};
 use super::legend::Bar;
-use super::pen::{Anchor, Pen, marker};
+use super::pen::{Anchor, Pen, at, marker};
 use super::scale::short;
 use super::text::width;
 
@@ -154,18 +154,23 @@ pub(super) fn dumbbells(pen: &mut Pen, frame: &Frame<'_>, cloud: &Cloud<'_>, ord
             format!(", {} {}", cloud.bar.map_or("", |b| b.label.as_str()), short(*s, 4))
         });
         let tip = format!("{name}: {} to {}{shade}", short(from, 4), short(to, 4));
+        // A shade may be as dark or as light as the ground: a soft edge keeps it visible.
+        let shaded = cloud.bar.is_some();
+        let wide = (r * 0.62).clamp(1.0, 2.6);
         if let (Some(a), Some(b)) = (start, end) {
-            let more = format!(" stroke-width=\"{}\" stroke-opacity=\"0.75\"", (r * 0.62).clamp(1.0, 2.6));
-            pen.line([a, y], [b, y], paint, &more);
+            if shaded {
+                pen.line([a, y], [b, y], Paint::Soft, &format!(" stroke-width=\"{}\"", at(wide + 1.2)));
+            }
+            pen.line([a, y], [b, y], paint, &format!(" stroke-width=\"{}\"", at(wide)));
         }
+        let outline = if shaded { Paint::Soft } else { paint };
         if let Some(x) = start {
-            let more = " stroke-width=\"1.6\"";
-            pen.told(&marker(cloud.series, x, y, r * 0.85), Some(Paint::Paper), Some(paint), more, &tip);
+            let d = marker(cloud.series, x, y, r * 0.82);
+            pen.told(&d, Some(Paint::Paper), Some(outline), " stroke-width=\"1.6\"", &tip);
         }
         if let Some(x) = end {
-            let more = " stroke-width=\"0.6\"";
-            let outline = if cloud.bar.is_some() { Paint::Soft } else { paint };
-            pen.told(&marker(cloud.series, x, y, r), Some(paint), Some(outline), more, &tip);
+            let d = marker(cloud.series, x, y, r * 1.08);
+            pen.told(&d, Some(paint), Some(outline), " stroke-width=\"0.7\"", &tip);
         }
     }
 }

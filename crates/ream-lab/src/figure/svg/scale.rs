@@ -52,13 +52,7 @@ impl Scale {
         let middle = low.abs().max(high.abs());
         if high - low <= middle * 1e-12 {
             // One value: a decade on a log axis, a tenth of its size on a linear one.
-            let half = if log {
-                0.5
-            } else if middle < 1e-290 {
-                0.5
-            } else {
-                middle * 0.1
-            };
+            let half = if log || middle < 1e-290 { 0.5 } else { middle * 0.1 };
             return scale(low - half, high + half);
         }
         let pad = (high - low) * margin;

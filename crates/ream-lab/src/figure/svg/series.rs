@@ -58,10 +58,12 @@ pub(super) fn keys(panel: &Panel, series: &Series) -> Vec<Key> {
             ..Key::default()
         };
         match layer {
-            Layer::Line { dashed, .. } => new.push(Key { line: Some(*dashed), marker: marked, ..base() }),
+            Layer::Line { dashed, x, .. } => {
+                new.push(Key { line: Some(*dashed), marker: marked || x.len() <= FEW, ..base() });
+            }
             Layer::Band { .. } => new.push(Key { band: true, ..base() }),
             Layer::Points { shade, .. } => {
-                new.push(Key { marker: true, shaded: !shade.is_empty(), ..base() })
+                new.push(Key { marker: true, shaded: !shade.is_empty(), ..base() });
             }
             Layer::Bars { .. } => new.push(Key { bar: true, ..base() }),
             Layer::Rule { .. } => {
@@ -99,6 +101,9 @@ pub(super) fn keys(panel: &Panel, series: &Series) -> Vec<Key> {
     }
     keys
 }
+
+/// Lines of at most this many points show each of them.
+pub(super) const FEW: usize = 25;
 
 /// Whether lines carry markers: several lines are told apart by more than colour.
 pub(super) fn marked(panel: &Panel) -> bool {
