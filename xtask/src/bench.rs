@@ -49,7 +49,7 @@ pub(crate) fn run(wanted: &[String], repeat: usize) -> Result<()> {
     if let Some(unknown) = wanted.iter().find(|w| !SUITES.contains(&w.as_str())) {
         return Err(format!("there is no suite `{unknown}`; they are {}", SUITES.join(", ")));
     }
-    let program = build("release")?;
+    let program = build("release", &[])?;
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let folder = root().join("benches/runs").join(format!("{}-{}", date()?, machine_word()));
     for suite in SUITES {

@@ -48,19 +48,11 @@ fn lint() -> Result<()> {
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
+/// With the optional features on: they have tests of their own, and one build serves tests and smoke runs.
+const FEATURES: [&str; 2] = ["--features", "ream/parquet"];
+
 fn test() -> Result<()> {
-    run(cargo().args(["test", "--workspace", "--locked", "--profile", "ci"]))?;
-    // Features that are off by default have tests of their own.
-    run(cargo().args([
-        "test",
-        "--locked",
-        "--profile",
-        "ci",
-        "--package",
-        "ream-data",
-        "--features",
-        "parquet",
-    ]))
+    run(cargo().args(["test", "--workspace", "--locked", "--profile", "ci"]).args(FEATURES))
 }
 
 fn doc() -> Result<()> {
@@ -69,7 +61,7 @@ fn doc() -> Result<()> {
 
 /// Fetches what the smoke presets need; a registry may be slow to answer, so it is asked three times.
 fn data() -> Result<()> {
-    let program = build("ci")?;
+    let program = build("ci", &FEATURES)?;
     for slug in implemented(&program)? {
         let fetch = || run(Command::new(&program).args(["data", "fetch", "--yes", "--for", &slug]));
         fetch().or_else(|_| fetch()).or_else(|_| fetch())?;
@@ -91,7 +83,7 @@ fn json(command: &mut Command) -> Result<Value> {
 /// Every system's smoke preset on one thread and on two (identical observations), and with another seed (some measure
 /// differs).
 fn smoke() -> Result<()> {
-    let program = build("ci")?;
+    let program = build("ci", &FEATURES)?;
     let runs = tempfile::tempdir().map_err(|e| e.to_string())?;
     for slug in implemented(&program)? {
         let one = smoke_run(&program, runs.path(), &slug, &["--threads", "1"])?;

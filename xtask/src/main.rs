@@ -27,7 +27,7 @@ enum Task {
         /// Only these steps: format, lint, test, doc, data, smoke, readme
         steps: Vec<String>,
     },
-    /// Recorded workloads; writes benches/runs/<date>-<machine>/
+    /// Recorded workloads; writes a folder under benches/runs
     Bench {
         /// Which suites: start-up, overhead, smoke, full; all but `full` when none is named
         suites: Vec<String>,

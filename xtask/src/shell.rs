@@ -45,8 +45,8 @@ pub(crate) fn words(command: &Command) -> String {
 }
 
 /// Builds the program in a profile and gives its path.
-pub(crate) fn build(profile: &str) -> Result<PathBuf> {
-    run(cargo().args(["build", "--locked", "--package", "ream", "--profile", profile]))?;
+pub(crate) fn build(profile: &str, features: &[&str]) -> Result<PathBuf> {
+    run(cargo().args(["build", "--locked", "--package", "ream", "--profile", profile]).args(features))?;
     let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps", "--offline"]))?;
     let metadata: serde_json::Value =
         serde_json::from_str(&metadata).map_err(|e| format!("cargo metadata: {e}"))?;

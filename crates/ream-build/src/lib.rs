@@ -146,7 +146,7 @@ pub fn program(substrate: &[&str]) -> io::Result<()> {
             ":/papers",
             ":/Cargo.toml",
             ":/Cargo.lock",
-            ":!:/papers/*/results",
+            ":(top,exclude)papers/*/results",
         ],
     );
     let clean = !commit.is_empty() && changes.is_some_and(|text| text.is_empty());

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files::write_atomic;
 use crate::observation::Observation;
-use crate::record::write_atomic;
 
 /// First bytes of the file, with the layout's version.
 const MAGIC: &[u8; 8] = b"reamck01";

@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Invalid, Result};
-use crate::system::AnySystem;
 
 /// The canonical form: defaults filled in, keys sorted, no nulls.
 pub(crate) fn canonical<T: Serialize>(config: &T) -> Result<Value> {
@@ -55,17 +54,11 @@ pub fn did_you_mean<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) ->
     nearest(name, names).map(|best| format!("; did you mean `{best}`?")).unwrap_or_default()
 }
 
-/// Lays `--config FILE` (a TOML text) and `--set key=value` over a configuration.
+/// Lays `--config FILE` (a TOML text) and `--set key=value` over a configuration, typed by its JSON schema.
 ///
 /// # Errors
 /// Unknown keys (with the nearest one), values that do not parse, a table where a value belongs.
-pub fn change(
-    system: &AnySystem,
-    mut base: Value,
-    file: Option<(&str, &str)>,
-    sets: &[String],
-) -> Result<Value> {
-    let schema = system.schema();
+pub fn change(schema: &Value, mut base: Value, file: Option<(&str, &str)>, sets: &[String]) -> Result<Value> {
     if let Some((name, text)) = file {
         let table: toml::Table = toml::from_str(text).map_err(|error| {
             let line =
@@ -73,15 +66,15 @@ pub fn change(
             Error::Input(format!("{name}:{line}: {}", error.message()))
         })?;
         let overlay = serde_json::to_value(table).map_err(|e| Error::Input(format!("{name}: {e}")))?;
-        lay_over(&schema, &mut base, &overlay, "")?;
+        lay_over(schema, &mut base, &overlay, "")?;
     }
     for set in sets {
         let Some((key, text)) = set.split_once('=') else {
             return Err(Invalid::new("--set", "KEY=VALUE", format!("`{set}`")).into());
         };
         let path: Vec<&str> = key.trim().split('.').collect();
-        let kind = key_schema(&schema, &base, &path)?;
-        let value = parse_value(&schema, &kind, key.trim(), text.trim())?;
+        let kind = key_schema(schema, &base, &path)?;
+        let value = parse_value(schema, &kind, key.trim(), text.trim())?;
         put(&mut base, &path, value)?;
     }
     Ok(base)

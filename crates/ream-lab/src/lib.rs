@@ -48,15 +48,18 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod artefact;
 mod checkpoint;
 mod code;
 mod config;
 mod error;
 pub mod events;
 pub mod figure;
+mod files;
 mod launch;
 mod machine;
 mod observation;
+mod preset;
 pub mod record;
 pub mod report;
 mod results;
@@ -65,6 +68,7 @@ mod summary;
 mod system;
 pub mod table;
 pub mod time;
+pub mod timing;
 pub mod verdict;
 mod worker;
 
@@ -75,13 +79,15 @@ pub use figure::{Axis, Figure, Layer, Panel};
 pub use launch::{Ended, Launch, RunProgress, alive, drive, state};
 pub use machine::{Machine, cores, isa};
 pub use observation::{At, Observation, Spread, show_at};
+pub use preset::Preset;
 pub use ream_paper::Place;
 pub use record::{OwnData, RunDir, RunRecord};
 pub use report::Report;
 pub use results::{ClaimReport, Previous, RESULTS_FORMAT, Results, RunFacts, SmokeDigest, digest, rule_hash};
 pub use run::{LARGEST_SEED, Run};
-pub use system::{AnySystem, Embedded, FamilyPapers, Needs, Preset, System};
+pub use system::{AnySystem, Embedded, FamilyPapers, Needs, System};
 pub use table::{Cell, Table};
+pub use timing::Paired;
 pub use verdict::{Outcome, SeedObservations, State, Verdict, judge};
 pub use worker::work;
 

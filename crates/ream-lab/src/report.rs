@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::events::{Event, read};
+use crate::files::{to_json, write_atomic};
 use crate::launch::{Ended, state};
 use crate::observation::At;
-use crate::record::{RunDir, RunRecord, to_json, write_atomic};
+use crate::preset::Preset;
+use crate::record::{RunDir, RunRecord};
 use crate::results::{ClaimReport, RunFacts, digest};
 use crate::summary::{Values, summarise};
-use crate::system::Preset;
 use crate::table::Table;
 use crate::verdict::{Outcome, SeedObservations, judge};
 

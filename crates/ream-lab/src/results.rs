@@ -10,7 +10,7 @@ use crate::code::Code;
 use crate::config::hex;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
-use crate::system::Preset;
+use crate::preset::Preset;
 use crate::verdict::{CheckOutcome, Outcome, SeedObservations, Verdict, judge};
 
 /// Version of the layout of `results/<slug>.json`.

@@ -15,8 +15,8 @@ use crate::checkpoint::{Checkpoint, Saved};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventLog};
 use crate::figure::{Figure, Theme, render_svg};
+use crate::files::{to_json, write_atomic};
 use crate::observation::{At, Observation, Spread};
-use crate::record::{to_json, write_atomic};
 use crate::table::Table;
 
 /// How often a system is told to save by [`Run::save_due`].
@@ -45,6 +45,8 @@ pub struct Run {
     selected: Option<BTreeSet<String>>,
     own_data: Option<PathBuf>,
     store: ream_data::Store,
+    /// Where artefacts are kept, and the code that makes them.
+    artefacts: Option<(PathBuf, String)>,
     sink: Sink,
     /// Observations of the parts under way, innermost last; the first frame is the seed's own.
     frames: Vec<Frame>,
@@ -81,6 +83,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) selected: Option<BTreeSet<String>>,
     pub(crate) own_data: Option<PathBuf>,
     pub(crate) store: ream_data::Store,
+    pub(crate) code: String,
     pub(crate) seed_dir: &'a Path,
     pub(crate) cancel: PathBuf,
     pub(crate) stop: Arc<AtomicBool>,
@@ -98,6 +101,7 @@ impl Run {
             selected: None,
             own_data: None,
             store: ream_data::Store::open(crate::home().join("data")),
+            artefacts: None,
             sink: Sink::Memory,
             frames: vec![Frame { path: String::new(), observations: Vec::new() }],
             checkpoint: Checkpoint::default(),
@@ -130,12 +134,24 @@ impl Run {
             selected: setup.selected,
             own_data: setup.own_data,
             store: setup.store,
+            artefacts: Some((crate::home().join("artefacts"), setup.code)),
             sink: Sink::Directory { seed_dir: setup.seed_dir.to_owned(), cancel: setup.cancel, log },
             seconds_before: checkpoint.seconds,
             checkpoint,
             stop: setup.stop,
             ..Self::in_memory(setup.seed)
         })
+    }
+
+    /// Where artefacts live and which code makes them; `None` in memory.
+    pub(crate) fn artefact_store(&self) -> Option<&(PathBuf, String)> {
+        self.artefacts.as_ref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_artefacts(mut self, folder: &Path, code: &str) -> Self {
+        self.artefacts = Some((folder.to_owned(), code.to_owned()));
+        self
     }
 
     /// The seed.

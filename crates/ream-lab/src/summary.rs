@@ -5,10 +5,15 @@
 //! spread.
 
 use ream_paper::Seeds;
+use ream_stats::bootstrap::{self, Bootstrap};
 use ream_stats::{descriptive, distribution, interval};
 
 use crate::observation::Spread;
 
+/// Bootstrap resamples; the random stream is fixed, so an interval is a function of the values alone.
+const RESAMPLES: usize = 4000;
+/// From this many seeds on, the bootstrap.
+const ENOUGH_SEEDS: usize = 10;
 /// The power at which an effect counts as detectable.
 const POWER: f64 = 0.8;
 
@@ -100,7 +105,18 @@ pub(crate) fn summarise(seeds: Seeds, values: &Values, level: f64) -> Summary {
         let value = descriptive::mean(numbers).unwrap_or(f64::NAN);
         return Summary { value, se: None, interval: None, detectable: None };
     };
-    let ends = [t.low, t.high];
+    let mut ends = [t.low, t.high];
+    let settings = Bootstrap {
+        replications: RESAMPLES,
+        level,
+        stream: ream_rand::Stream::new(0, "interval over seeds"),
+    };
+    let mean = |values: &[f64]| descriptive::mean(values).unwrap_or(f64::NAN);
+    if numbers.len() >= ENOUGH_SEEDS
+        && let Ok(bca) = bootstrap::bca(numbers, mean, &settings)
+    {
+        ends = [bca.low, bca.high];
+    }
     let detectable = interval::minimum_detectable_effect(t.se, level, POWER).ok();
     Summary { value: t.value, se: Some(t.se), interval: Some(ends), detectable }
 }
@@ -158,12 +174,19 @@ mod tests {
     }
 
     #[test]
-    fn few_seeds_use_student() {
+    fn few_seeds_use_student_and_many_the_bootstrap() {
         let few = Values { values: vec![1.0, 2.0, 3.0], spread: None };
         let [low, high] = summarise(Seeds::Mean, &few, 0.95).interval.unwrap();
         // mean 2, se 1/sqrt(3), t(2, 0.975) = 4.302652729911275
         assert!((low - (2.0 - 4.302_652_729_911_275 / 3_f64.sqrt())).abs() < 1e-9);
         assert!((high - (2.0 + 4.302_652_729_911_275 / 3_f64.sqrt())).abs() < 1e-9);
+        let many = Values { values: (0..12).map(f64::from).map(|v| v * v).collect(), spread: None };
+        let summary = summarise(Seeds::Mean, &many, 0.95);
+        let [low, high] = summary.interval.unwrap();
+        assert!(
+            summary.value - low < high - summary.value,
+            "the bootstrap of skewed values is not symmetric"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::config;
 use crate::error::{Invalid, Result};
+use crate::preset::Preset;
 use crate::run::Run;
 
 /// A paper's method as an experiment that can be run.
@@ -49,30 +50,6 @@ pub trait System: 'static {
     /// # Errors
     /// What failed; [`crate::Error::Cancelled`] from [`Run::progress`] is passed on with `?`.
     fn run(config: &Self::Config, run: &mut Run) -> Result<()>;
-}
-
-/// A named configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// Seconds: shows that it works. Not evidence.
-    Smoke,
-    /// The experiment on which verdicts rest.
-    Full,
-    /// More of everything, where a paper has it.
-    Long,
-}
-
-impl Preset {
-    /// The word used on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Smoke => "smoke",
-            Self::Full => "full",
-            Self::Long => "long",
-        }
-    }
 }
 
 /// What a run needs.

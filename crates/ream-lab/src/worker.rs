@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ream_paper::Paper;
 
 use crate::error::{Error, Result};
-use crate::record::{Exit, RunDir, RunRecord, Status, to_json, write_atomic, write_durable};
+use crate::files::{to_json, write_atomic, write_durable};
+use crate::record::{Exit, RunDir, RunRecord, Status};
 use crate::run::{Run, Setup};
 use crate::system::AnySystem;
 
@@ -86,6 +87,7 @@ fn run_seed(
         selected: selected_measures(paper, &record.claims),
         own_data: record.own_data.as_ref().map(|own| own.path.clone()),
         store: ream_data::Store::open(crate::home().join("data")),
+        code: format!("{} {}", record.code.sources, record.code.substrate),
         seed_dir,
         cancel: dir.file("cancel"),
         stop,

@@ -86,7 +86,7 @@ fn toy() -> AnySystem {
 
 fn set(sets: &[&str]) -> Result<Value, Error> {
     let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
-    let changed = change(&toy(), toy().preset(Preset::Smoke)?, None, &sets)?;
+    let changed = change(&toy().schema(), toy().preset(Preset::Smoke)?, None, &sets)?;
     toy().prepare(&changed).map(|(config, _)| config)
 }
 
@@ -141,13 +141,16 @@ fn errors_name_the_key_and_what_would_be_right() {
 fn a_file_is_laid_over_and_checked_too() {
     let base = toy().preset(Preset::Smoke).unwrap();
     let laid =
-        change(&toy(), base.clone(), Some(("c.toml", "steps = 3\n[inner]\ndepth = 5\n")), &[]).unwrap();
+        change(&toy().schema(), base.clone(), Some(("c.toml", "steps = 3\n[inner]\ndepth = 5\n")), &[])
+            .unwrap();
     assert_eq!((laid["steps"].as_u64(), laid["inner"]["depth"].as_u64()), (Some(3), Some(5)));
-    let typo =
-        change(&toy(), base.clone(), Some(("c.toml", "[inner]\ndept = 5\n")), &[]).unwrap_err().to_string();
+    let typo = change(&toy().schema(), base.clone(), Some(("c.toml", "[inner]\ndept = 5\n")), &[])
+        .unwrap_err()
+        .to_string();
     assert!(typo.contains("inner.dept") && typo.contains("did you mean `depth`?"), "{typo}");
-    let broken =
-        change(&toy(), base, Some(("c.toml", "steps = 3\nrate = = 2\n")), &[]).unwrap_err().to_string();
+    let broken = change(&toy().schema(), base, Some(("c.toml", "steps = 3\nrate = = 2\n")), &[])
+        .unwrap_err()
+        .to_string();
     assert!(broken.starts_with("c.toml:2: "), "{broken}");
 }
 

@@ -185,8 +185,8 @@ pub(crate) enum Runs {
     /// Remove runs
     Rm {
         /// Runs
-        #[arg(required = true)]
-        runs: Vec<String>,
+        #[arg(required = true, value_name = "RUN")]
+        names: Vec<String>,
     },
     /// Remove smoke runs and runs that never finished, older than some days
     Gc {

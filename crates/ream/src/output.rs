@@ -86,10 +86,45 @@ impl Meter {
 
 /// Asks a yes-or-no question when someone is there to answer.
 pub(crate) fn ask(question: &str) -> bool {
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+    if !interactive() {
         return false;
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// Whether someone is there to answer.
+pub(crate) fn interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// How far a download is, on standard error.
+pub(crate) struct Download {
+    name: String,
+    terminal: bool,
+    told: u64,
+}
+
+impl Download {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), terminal: std::io::stderr().is_terminal(), told: 0 }
+    }
+
+    pub(crate) fn tell(&mut self, bytes: u64, total: u64) {
+        let line =
+            format!("{}: {} of {}", self.name, ream_data::size_words(bytes), ream_data::size_words(total));
+        if self.terminal {
+            eprint!("\r\u{1b}[2K{line}");
+        } else if bytes >= self.told + 20_000_000 {
+            self.told = bytes;
+            eprintln!("{line}");
+        }
+    }
+
+    pub(crate) fn done(&self) {
+        if self.terminal {
+            eprint!("\r\u{1b}[2K");
+        }
+    }
 }

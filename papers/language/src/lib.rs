@@ -1,9 +1,11 @@
 //! Papers of the language family.
 
+pub mod icl_gd;
+
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
 /// The papers of this family and the systems of those that have one.
 #[must_use]
 pub fn family() -> ream_lab::FamilyPapers {
-    ream_lab::FamilyPapers { papers: PAPERS, systems: Vec::new() }
+    ream_lab::FamilyPapers { papers: PAPERS, systems: vec![ream_lab::AnySystem::new::<icl_gd::IclGd>()] }
 }

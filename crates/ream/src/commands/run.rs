@@ -76,8 +76,12 @@ impl Plan {
             Some(path) => Some((path.display().to_string(), read_text(path)?)),
             None => None,
         };
-        let changed =
-            change(system, base.clone(), file.as_ref().map(|(n, t)| (n.as_str(), t.as_str())), &args.sets)?;
+        let changed = change(
+            &system.schema(),
+            base.clone(),
+            file.as_ref().map(|(n, t)| (n.as_str(), t.as_str())),
+            &args.sets,
+        )?;
         let (config, needs) = system.prepare(&changed)?;
         let seeds = match &args.seeds {
             Some(text) => parse_seeds(text)?,

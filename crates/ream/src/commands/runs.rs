@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, command: Runs) -> Result<u8> {
         Runs::List => list(context),
         Runs::Watch { run } => watch(context, &run),
         Runs::Cancel { run } => cancel(context, &run),
-        Runs::Rm { runs } => remove(context, &runs),
+        Runs::Rm { names } => remove(context, &names),
         Runs::Gc { older_than, yes } => collect(context, older_than, yes),
         Runs::Publish { run, into } => publish(context, &run, &into),
     }
