@@ -9,7 +9,7 @@ use super::annotations::{Judgements, Pairs};
 use super::baselines;
 use super::difficulty;
 use super::fit::{Design, Fit, Variant, fit};
-use super::rate::{Rate, bootstrap, bootstrap_counts, controlled, rate};
+use super::rate::{Rate, against, bootstrap, bootstrap_counts, controlled, elo, rate};
 
 /// How to fit.
 #[derive(Clone, Debug)]
@@ -211,6 +211,7 @@ pub fn table(title: &str, board: &Board) -> Table {
         "se (a)",
         "se (b)",
         "se (c)",
+        "Elo difference",
         "mean length",
         "phi",
         "theta",
@@ -231,6 +232,7 @@ pub fn table(title: &str, board: &Board) -> Table {
             r.se_predictions,
             r.se_delta,
             r.se_bootstrap,
+            elo(r.value, 0.0),
             line.length,
             line.fit.phi(),
             line.fit.theta(),
@@ -242,6 +244,27 @@ pub fn table(title: &str, board: &Board) -> Table {
             if v.is_finite() { ream_lab::Cell::from((v * 1e4).round() / 1e4) } else { ream_lab::Cell::Empty }
         }));
         table = table.row(row);
+    }
+    table
+}
+
+/// Win rates of the best models against each other, row against column, predicted from their fits against the baseline.
+#[must_use]
+pub fn against_table(board: &Board, best: usize) -> Table {
+    let mut order: Vec<&Line> = board.lines.iter().collect();
+    order.sort_by(|a, b| b.rate.value.total_cmp(&a.rate.value));
+    order.truncate(best);
+    let mut columns = vec!["model"];
+    columns.extend(order.iter().map(|l| l.model.as_str()));
+    let mut table = Table::new("Model against model at equal length, percent (no new judgements)", &columns);
+    for row in &order {
+        let mut cells = vec![row.model.as_str().into()];
+        let of = |line: &Line| (line.fit.theta(), line.psi);
+        cells.extend(order.iter().map(|column| {
+            let rate = against(&board.gamma, of(row), of(column));
+            ream_lab::Cell::from((rate * 1e2).round() / 1e2)
+        }));
+        table = table.row(cells);
     }
     table
 }

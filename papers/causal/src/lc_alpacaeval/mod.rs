@@ -188,6 +188,7 @@ fn own(config: &Config, run: &mut Run, file: &Path) -> Result<()> {
 
 fn show(run: &mut Run, judgements: &Judgements, board: &Board, title: &str) -> Result<()> {
     run.table(board::table(title, board));
+    run.table(board::against_table(board, 6));
     for warning in &board.warnings {
         run.warn(warning.clone());
     }
