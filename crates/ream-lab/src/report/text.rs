@@ -85,7 +85,7 @@ pub fn terminal(report: &Report, paint: Paint) -> String {
         out.push_str(&claim_lines(claim, paint));
     }
     for table in report.tables.iter().filter(|table| table.rows.len() <= 60) {
-        let _ = writeln!(out, "{}\n{}", paint.bold(&table.title), table.to_text());
+        let _ = writeln!(out, "{}", table.to_text());
     }
     for warning in &report.warnings {
         let _ = writeln!(out, "{} {warning}", paint.bold("warning:"));
@@ -246,8 +246,8 @@ pub fn document(report: &Report, format: Format) -> Result<String> {
 #[must_use]
 pub fn render(table: &Table, format: Format) -> String {
     match format {
-        Format::Markdown => format!("## {}\n\n{}", table.title, table.to_markdown()),
+        Format::Markdown => table.to_markdown(),
         Format::Csv => format!("# {}\n{}", table.title, table.to_csv()),
-        Format::Latex => format!("% {}\n{}", table.title, table.to_latex()),
+        Format::Latex => table.to_latex(),
     }
 }

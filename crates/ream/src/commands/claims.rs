@@ -90,7 +90,7 @@ fn score(reports: &[ClaimReport]) -> String {
 }
 
 fn markdown(reports: &[ClaimReport]) -> String {
-    format!("{}\n\n{}", score(reports), claims_table("Claims", reports).to_markdown())
+    format!("{}\n\n{}", score(reports), claims_table("", reports).to_markdown())
 }
 
 fn plain(reports: &[ClaimReport]) -> String {
