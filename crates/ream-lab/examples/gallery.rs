@@ -215,7 +215,7 @@ fn write(folder: &Path, name: &str, figure: &Figure) -> Result<(), Box<dyn std::
         #[cfg(feature = "png")]
         std::fs::write(
             folder.join(format!("{name}{end}.png")),
-            ream_lab::figure::render_png(figure, theme, 760.0)?,
+            ream_lab::figure::render_png(figure, theme, 1520.0)?,
         )?;
     }
     Ok(())

@@ -217,7 +217,10 @@ impl Table {
     #[must_use]
     pub fn to_latex(&self) -> String {
         let form: String = (0..self.width()).map(|j| if self.is_numeric(j) { 'r' } else { 'l' }).collect();
-        let mut out = format!("\\begin{{table}}\n\\centering\n\\caption{{{}}}\n", latex(&self.title));
+        let mut out = String::from("\\begin{table}\n\\centering\n");
+        if !self.title.is_empty() {
+            out += &format!("\\caption{{{}}}\n", latex(&self.title));
+        }
         out += &format!("\\begin{{tabular}}{{{form}}}\n\\toprule\n");
         for (i, row) in self.grid(Cell::show, latex).iter().enumerate() {
             out += &format!("{} \\\\\n", row.join(" & "));

@@ -82,7 +82,8 @@ pub struct Axis {
 
 /// One layer of a panel.
 ///
-/// Layers with the same label share a colour and a marker, in the whole figure: give a band the label of its line.
+/// Layers with the same label share a colour and a marker in the whole figure: give a band the label of its line. Heat
+/// maps with the same label, and shades with the same label, share the range of their colours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "names of fields say what they are")]

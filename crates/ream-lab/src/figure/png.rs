@@ -6,10 +6,11 @@ use resvg::{tiny_skia, usvg};
 
 use super::{Figure, FigureError, Theme, render_svg};
 
-/// Pixels of the PNG for one of the SVG.
-const SCALE: f32 = 2.0;
+/// Pixels of the PNG for one of the SVG: sharp on fine screens and in print.
+const SCALE: f64 = 2.0;
 
-/// Draws a figure `width` units wide as a PNG of twice as many pixels. A theme that follows the reader is drawn light.
+/// Draws a figure as a PNG `width` pixels wide (between 200 and 8000): the SVG of half that width, with two pixels for
+/// one. A theme that follows the reader is drawn light.
 ///
 /// Texts are set in the fonts of the machine, so unlike the SVG the bytes differ between machines.
 ///
@@ -17,7 +18,8 @@ const SCALE: f32 = 2.0;
 /// The figure is inconsistent ([`Figure::check`]), too high for one picture, or the machine has no font.
 pub fn render_png(figure: &Figure, theme: Theme, width: f64) -> Result<Vec<u8>, FigureError> {
     let theme = if theme == Theme::Auto { Theme::Light } else { theme };
-    let svg = render_svg(figure, theme, width)?;
+    let width = if width.is_finite() { width.clamp(200.0, 8000.0) } else { 1520.0 };
+    let svg = render_svg(figure, theme, width / SCALE)?;
     let fail = |what: String| FigureError(format!("figure `{}` as PNG: {what}", figure.title));
     let (fonts, family) =
         fonts().ok_or_else(|| fail("this machine has no font; the SVG needs none".into()))?;
@@ -25,10 +27,11 @@ pub fn render_png(figure: &Figure, theme: Theme, width: f64) -> Result<Vec<u8>, 
         usvg::Options { fontdb: Arc::clone(fonts), font_family: family.clone(), ..usvg::Options::default() };
     let tree = usvg::Tree::from_str(&svg, &options).map_err(|e| fail(e.to_string()))?;
     let size = tree.size();
-    let (w, h) = ((size.width() * SCALE).ceil() as u32, (size.height() * SCALE).ceil() as u32);
+    let scale = width as f32 / size.width();
+    let (w, h) = ((size.width() * scale).round() as u32, (size.height() * scale).ceil() as u32);
     let mut canvas =
         tiny_skia::Pixmap::new(w, h).ok_or_else(|| fail(format!("{w} by {h} pixels are too many")))?;
-    resvg::render(&tree, tiny_skia::Transform::from_scale(SCALE, SCALE), &mut canvas.as_mut());
+    resvg::render(&tree, tiny_skia::Transform::from_scale(scale, scale), &mut canvas.as_mut());
     canvas.encode_png().map_err(|e| fail(e.to_string()))
 }
 

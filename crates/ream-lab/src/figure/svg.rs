@@ -99,7 +99,7 @@ fn columns(figure: &Figure, inner: f64) -> usize {
 /// Measures every panel, then once more with the margins that its column shares, so that plots line up.
 fn frames<'a>(
     figure: &'a Figure,
-    series: &Series,
+    series: &Series<'_>,
     columns: usize,
     cell: f64,
     shared: bool,
@@ -128,7 +128,7 @@ fn frames<'a>(
 }
 
 /// The legend of the whole figure, if several panels have one and it is the same.
-fn shared_legend(figure: &Figure, series: &Series) -> Option<Vec<Key>> {
+fn shared_legend(figure: &Figure, series: &Series<'_>) -> Option<Vec<Key>> {
     let mut all = figure.panels.iter().map(|p| keys(p, series)).filter(|k| !k.is_empty());
     let first = all.next()?;
     let rest: Vec<_> = all.collect();
@@ -139,7 +139,7 @@ fn shared_legend(figure: &Figure, series: &Series) -> Option<Vec<Key>> {
 fn draw_panel(
     pen: &mut Pen,
     frame: &mut Frame<'_>,
-    series: &Series,
+    series: &Series<'_>,
     [left, top, cell]: [f64; 3],
     above: f64,
 ) -> Result<(), FigureError> {
@@ -176,7 +176,7 @@ fn draw_panel(
 }
 
 /// What is cut at the edge of the plot: heat maps, bars, bands, rules, lines, from back to front.
-fn draw_areas(pen: &mut Pen, frame: &Frame<'_>, series: &Series, clip: &str) {
+fn draw_areas(pen: &mut Pen, frame: &Frame<'_>, series: &Series<'_>, clip: &str) {
     pen.raw(&format!("<g clip-path=\"url(#{clip})\">"));
     let layers = &frame.panel.layers;
     for layer in layers {
@@ -210,7 +210,7 @@ fn draw_areas(pen: &mut Pen, frame: &Frame<'_>, series: &Series, clip: &str) {
 }
 
 /// What stands whole or not at all: points, dumbbells, names.
-fn draw_marks(pen: &mut Pen, frame: &Frame<'_>, series: &Series) {
+fn draw_marks(pen: &mut Pen, frame: &Frame<'_>, series: &Series<'_>) {
     let mut clouds = Vec::new();
     let of = frame.panel.layers.iter().filter(|l| matches!(l, Layer::Dumbbell { .. })).count();
     let mut order = 0;

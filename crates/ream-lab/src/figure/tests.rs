@@ -145,6 +145,17 @@ fn labels_share_colours_and_pictures_do_not_meet() {
 }
 
 #[test]
+fn heat_maps_of_one_label_share_their_colours() {
+    let heat = |label: &str, v: f64| Panel::new("").layer(Layer::heat(label, vec![vec![0.0, v]]));
+    let draw = |label: &str| {
+        let figure = Figure::new("", "").panel(heat(label, 1.0)).panel(heat(label, 2.0));
+        render_svg(&figure, Theme::Light, 700.0).unwrap()
+    };
+    // The brightest colour: one cell where the range is shared, two where every panel has its own.
+    assert_eq!([count(&draw("weight"), "fill=\"#fde725\""), count(&draw(""), "fill=\"#fde725\"")], [1, 2]);
+}
+
+#[test]
 fn long_texts_stay_inside() {
     let long = "an extraordinarily long label that says everything there is to say about the matter at hand, twice over";
     let bars: Vec<f64> = (0..30).map(f64::from).collect();
@@ -202,8 +213,8 @@ fn a_small_picture() {
 fn a_picture_in_pixels() {
     let figure = Figure::new("t", "").panel(Panel::new("p").layer(Layer::heat("h", vec![vec![1.0, 2.0]])));
     // A machine without fonts has no PNG, and says so.
-    match super::render_png(&figure, Theme::Dark, 300.0) {
-        Ok(png) => assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png[16..20] == 600_u32.to_be_bytes()),
+    match super::render_png(&figure, Theme::Dark, 601.0) {
+        Ok(png) => assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png[16..20] == 601_u32.to_be_bytes()),
         Err(e) => assert!(e.to_string().contains("no font"), "{e}"),
     }
 }

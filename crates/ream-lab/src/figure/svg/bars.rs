@@ -8,7 +8,7 @@ use super::scale::short;
 use super::series::Series;
 
 /// Draws every layer of bars.
-pub(super) fn draw(pen: &mut Pen, frame: &Frame<'_>, series: &Series) {
+pub(super) fn draw(pen: &mut Pen, frame: &Frame<'_>, series: &Series<'_>) {
     let layers: Vec<_> = frame
         .panel
         .layers

@@ -62,7 +62,7 @@ pub(super) struct Room {
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn measure(panel: &'a Panel, series: &Series, room: Room) -> Self {
+    pub(super) fn measure(panel: &'a Panel, series: &Series<'_>, room: Room) -> Self {
         let keys = if room.no_legend { Vec::new() } else { keys(panel, series) };
         let title = if room.no_title { Vec::new() } else { wrap(&panel.title, TITLE * BOLD, room.cell, 3) };
         let top = title.len() as f64 * 17.0 + legend::height(&keys, room.cell) + 8.0;
@@ -77,7 +77,7 @@ impl<'a> Frame<'a> {
             y_label_at: 0.0,
             title,
             keys,
-            bars: legend::bars(panel),
+            bars: legend::bars(panel, series.panels),
             left: 0.0,
             right: 0.0,
             top,

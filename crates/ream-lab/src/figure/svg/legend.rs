@@ -133,28 +133,36 @@ impl Bar {
     }
 }
 
-/// The colour bars of a panel: all heat maps of one kind share one, and so do all layers shaded by one variable.
-pub(super) fn bars(panel: &Panel) -> Vec<Bar> {
-    let mut found: Vec<(&str, bool, Vec<f64>)> = Vec::new();
-    for layer in &panel.layers {
-        let (label, diverging, values): (&str, bool, Vec<f64>) = match layer {
-            Layer::Heat { label, values, diverging } => (label, *diverging, values.concat()),
-            Layer::Points { shade, shade_label, .. } | Layer::Dumbbell { shade, shade_label, .. }
-                if !shade.is_empty() =>
-            {
-                (shade_label, false, shade.clone())
-            }
-            _ => continue,
-        };
-        match found.iter_mut().find(|(l, d, _)| *l == label && *d == diverging) {
-            Some((.., old)) => old.extend(values),
-            None => found.push((label, diverging, values)),
+/// The label, the kind and the values of a layer that is coloured by a third variable.
+fn coloured(layer: &Layer) -> Option<(&str, bool, Vec<f64>)> {
+    match layer {
+        Layer::Heat { label, values, diverging } => Some((label, *diverging, values.concat())),
+        Layer::Points { shade, shade_label, .. } | Layer::Dumbbell { shade, shade_label, .. }
+            if !shade.is_empty() =>
+        {
+            Some((shade_label, false, shade.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// The colour bars of a panel. Layers with one label share a bar, and its range in the whole figure, so that colours
+/// can be compared between panels; a bar without a label is the panel's own.
+pub(super) fn bars(panel: &Panel, all: &[Panel]) -> Vec<Bar> {
+    let mut keys: Vec<(&str, bool)> = Vec::new();
+    for (label, diverging, _) in panel.layers.iter().filter_map(coloured) {
+        if !keys.contains(&(label, diverging)) {
+            keys.push((label, diverging));
         }
     }
-    found
-        .into_iter()
-        .map(|(label, diverging, values)| Bar::new(label, diverging, values.into_iter()))
-        .collect()
+    let bar = |(label, diverging): (&str, bool)| {
+        let panels = if label.is_empty() { std::slice::from_ref(panel) } else { all };
+        let layers = panels.iter().flat_map(|p| &p.layers).filter_map(coloured);
+        let values =
+            layers.filter(|(l, d, _)| *l == label && *d == diverging).flat_map(|(.., values)| values);
+        Bar::new(label, diverging, values)
+    };
+    keys.into_iter().map(bar).collect()
 }
 
 /// The bar of a label.

@@ -2,11 +2,15 @@
 
 use super::super::{Figure, Layer, Panel};
 
-/// The labels of a figure's series in the order they appear; their positions are the numbers of the series.
-pub(super) struct Series(Vec<String>);
+/// What the panels of a figure have in common: the labels of its series in the order they appear, whose positions are
+/// the numbers of the series, and the panels themselves, for the range of shared colours.
+pub(super) struct Series<'a> {
+    labels: Vec<String>,
+    pub(super) panels: &'a [Panel],
+}
 
-impl Series {
-    pub(super) fn of(figure: &Figure) -> Self {
+impl<'a> Series<'a> {
+    pub(super) fn of(figure: &'a Figure) -> Self {
         let mut labels: Vec<String> = Vec::new();
         for layer in figure.panels.iter().flat_map(|p| &p.layers) {
             let counted = matches!(
@@ -17,12 +21,12 @@ impl Series {
                 labels.push(layer.label().to_owned());
             }
         }
-        Self(labels)
+        Self { labels, panels: &figure.panels }
     }
 
     /// The number of a label.
     pub(super) fn number(&self, label: &str) -> usize {
-        self.0.iter().position(|l| l == label).unwrap_or(0)
+        self.labels.iter().position(|l| l == label).unwrap_or(0)
     }
 }
 
@@ -45,7 +49,7 @@ pub(super) struct Key {
 }
 
 /// The legend of a panel.
-pub(super) fn keys(panel: &Panel, series: &Series) -> Vec<Key> {
+pub(super) fn keys(panel: &Panel, series: &Series<'_>) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
     let mut rules = 0;
     let mut dumbbells = 0;
