@@ -23,7 +23,7 @@ fn fits_agree_with_the_reference_packages() {
         assert!((baselines::raw(pairs).0 - reference["raw_rate"].as_f64().unwrap()).abs() < 1e-10, "{model}");
         for (variant, key, digits) in [(Variant::Noreg, "noreg", 1e-8), (Variant::RidgePhi, "ridge", 1e-6)] {
             let design = Design::new(pairs, &gamma, variant);
-            let fitted = fit(model, &design, variant, 10.0, -1.5, &[]).unwrap();
+            let fitted = fit(model, &design, variant, 10.0, -1.5).unwrap();
             for (ours, theirs) in fitted.coefficients.iter().zip(numbers(&reference[key])) {
                 assert!((ours - theirs).abs() < digits, "{model} {key}: {ours} {theirs}");
             }

@@ -120,9 +120,11 @@ fn from_raw(value: f64) -> f64 {
 /// Columns: `instruction`, `model`, `baseline` (may be left out when there is one), `preference` (0..1, AlpacaEval's 1..2,
 /// or `win`, `tie`, `lose`), and lengths (`len_model`, `len_baseline`) or texts (`output_model`, `output_baseline`).
 ///
+/// `baseline` keeps the rows of that baseline only; without it a file with two baselines is an error.
+///
 /// # Errors
 /// File, row, column and what would be right.
-pub fn read(path: &Path, scale: Scale, mediators: &[String]) -> Result<Judgements> {
+pub fn read(path: &Path, scale: Scale, mediators: &[String], baseline: Option<&str>) -> Result<Judgements> {
     let file = path.display().to_string();
     if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) {
         if !mediators.is_empty() {
@@ -133,7 +135,7 @@ pub fn read(path: &Path, scale: Scale, mediators: &[String]) -> Result<Judgement
             )
             .into());
         }
-        return read_annotations_json(path, &file);
+        return read_annotations_json(path, &file, baseline);
     }
     let table = Table::open(path)?;
     let instructions = table.texts("instruction")?;
@@ -169,19 +171,20 @@ pub fn read(path: &Path, scale: Scale, mediators: &[String]) -> Result<Judgement
         let baseline = baselines.as_ref().and_then(|b| b[i].clone()).unwrap_or_else(|| "baseline".to_owned());
         rows.push(Row { instruction, model, baseline, preference, length, baseline_length, mediators });
     }
-    gather(&file, rows, dropped)
+    gather(&file, of_baseline(&file, rows, baseline)?, dropped)
 }
 
 /// The preference column on the 0..1 scale; `None` where it is missing.
 fn preferences(table: &Table, scale: Scale) -> Result<Vec<Option<f64>>> {
     if !table.is_numeric("preference")? {
-        let word = |(row, cell): (usize, Option<String>)| match cell.as_deref().map(str::trim) {
-            None => Ok(None),
-            Some("win") => Ok(Some(1.0)),
-            Some("tie" | "draw") => Ok(Some(0.5)),
-            Some("lose" | "loss") => Ok(Some(0.0)),
-            Some(other) => Err(out_of_range(table, row, "0..1, 1..2, or win, tie, lose", other)),
-        };
+        let word =
+            |(row, cell): (usize, Option<String>)| match cell.map(|c| c.trim().to_lowercase()).as_deref() {
+                None => Ok(None),
+                Some("win") => Ok(Some(1.0)),
+                Some("tie" | "draw") => Ok(Some(0.5)),
+                Some("lose" | "loss") => Ok(Some(0.0)),
+                Some(other) => Err(out_of_range(table, row, "0..1, 1..2, or win, tie, lose", other)),
+            };
         return table.texts("preference")?.into_iter().enumerate().map(word).collect();
     }
     let values = table.numbers_or_missing("preference")?;
@@ -190,6 +193,19 @@ fn preferences(table: &Table, scale: Scale) -> Result<Vec<Option<f64>>> {
         Scale::Unit => false,
         Scale::Auto => values.iter().flatten().any(|v| *v > 1.0),
     };
+    // 1 alone is a win on one scale and a loss on the other.
+    let mut known = values.iter().flatten().peekable();
+    if scale == Scale::Auto && known.peek().is_some() && known.all(|v| *v == 1.0) {
+        return Err(Invalid::new(
+            "scale",
+            format!(
+                "unit or raw: every preference of {} is 1, a win on one and a loss on the other",
+                table.file()
+            ),
+            "auto",
+        )
+        .into());
+    }
     let check = |(row, value): (usize, Option<f64>)| match value {
         None => Ok(None),
         Some(v) if raw && (v == 0.0 || (1.0..=2.0).contains(&v)) => Ok(Some(from_raw(v))),
@@ -218,7 +234,17 @@ type Lengths = (Vec<Option<f64>>, Vec<Option<f64>>);
 /// Lengths, counted in Unicode scalar values where the texts are given.
 fn lengths(table: &Table) -> Result<Lengths> {
     if table.has("len_model") || !table.has("output_model") {
-        return Ok((table.numbers_or_missing("len_model")?, table.numbers_or_missing("len_baseline")?));
+        let read = |column: &str| -> Result<Vec<Option<f64>>> {
+            let values = table.numbers_or_missing(column)?;
+            match values.iter().enumerate().find_map(|(i, v)| v.filter(|v| *v < 0.0).map(|v| (i, v))) {
+                Some((row, value)) => {
+                    let place = format!("{}, row {}, column `{column}`", table.file(), row + 1);
+                    Err(Invalid::new(place, "a number of characters, 0 or more", value.to_string()).into())
+                }
+                None => Ok(values),
+            }
+        };
+        return Ok((read("len_model")?, read("len_baseline")?));
     }
     let count = |column: &str| -> Result<Vec<Option<f64>>> {
         let texts = table.texts(column)?;
@@ -228,7 +254,7 @@ fn lengths(table: &Table) -> Result<Lengths> {
 }
 
 /// AlpacaEval's own format: `output_1` is the baseline's answer, `output_2` the model's.
-fn read_annotations_json(path: &Path, file: &str) -> Result<Judgements> {
+fn read_annotations_json(path: &Path, file: &str, baseline: Option<&str>) -> Result<Judgements> {
     #[derive(Deserialize)]
     struct Annotation {
         instruction: String,
@@ -265,7 +291,19 @@ fn read_annotations_json(path: &Path, file: &str) -> Result<Judgements> {
             mediators: Vec::new(),
         });
     }
-    gather(file, rows, dropped)
+    gather(file, of_baseline(file, rows, baseline)?, dropped)
+}
+
+/// The rows of the wanted baseline.
+fn of_baseline(file: &str, rows: Vec<Row>, baseline: Option<&str>) -> Result<Vec<Row>> {
+    let Some(wanted) = baseline else { return Ok(rows) };
+    let there: BTreeSet<String> = rows.iter().map(|r| r.baseline.clone()).collect();
+    let kept: Vec<Row> = rows.into_iter().filter(|r| r.baseline == wanted).collect();
+    if kept.is_empty() {
+        let there: Vec<String> = there.into_iter().collect();
+        return Err(Invalid::new("baseline", format!("one of {file}: {}", there.join(", ")), wanted).into());
+    }
+    Ok(kept)
 }
 
 /// Fewest pairs that a model's fit is worth.
@@ -278,7 +316,9 @@ fn gather(file: &str, rows: Vec<Row>, dropped: usize) -> Result<Judgements> {
     let baseline = match (names.next(), names.next()) {
         (Some(only), None) => (*only).to_owned(),
         (Some(a), Some(b)) => {
-            return Err(bad(format!("two baselines are mixed, `{a}` and `{b}`; keep the rows of one")));
+            return Err(bad(format!(
+                "two baselines are mixed, `{a}` and `{b}`; name the one to keep with baseline"
+            )));
         }
         (None, _) => return Err(bad("there is no row with a preference and both lengths".to_owned())),
     };
@@ -334,8 +374,15 @@ fn brief(text: &str) -> String {
 pub fn read_difficulty(path: &Path, instructions: &[String]) -> Result<Vec<f64>> {
     let table = Table::open(path)?;
     let (names, values) = (table.texts("instruction")?, table.numbers("difficulty")?);
-    let by_name: BTreeMap<String, f64> =
-        names.into_iter().zip(values).filter_map(|(n, v)| Some((n?, v))).collect();
+    let mut by_name: BTreeMap<String, f64> = BTreeMap::new();
+    for (name, value) in names.into_iter().zip(values) {
+        let Some(name) = name else { continue };
+        if by_name.get(&name).is_some_and(|other| *other != value) {
+            let problem = format!("{}: two difficulties for instruction `{}`", table.file(), brief(&name));
+            return Err(Error::Input(problem));
+        }
+        by_name.insert(name, value);
+    }
     let find = |name: &String| {
         by_name.get(name).copied().ok_or_else(|| {
             Error::Input(format!("{}: no difficulty for instruction `{}`", table.file(), brief(name)))

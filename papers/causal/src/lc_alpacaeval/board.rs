@@ -1,14 +1,14 @@
 //! A whole leaderboard: difficulties, then one fit, rate and standard errors for each model.
 
 use rayon::prelude::*;
-use ream_lab::{Result, Table};
+use ream_lab::{Error, Result, Table};
 use ream_rand::Stream;
 use ream_stats::descriptive;
 
 use super::annotations::{Judgements, Pairs};
 use super::baselines;
 use super::difficulty;
-use super::fit::{Design, Fit, Variant, fit};
+use super::fit::{Adversarial, Design, Fit, Variant, fit, lasso};
 use super::rate::{Rate, against, bootstrap, bootstrap_counts, controlled, elo, rate};
 
 /// How to fit.
@@ -61,7 +61,7 @@ pub struct Board {
 /// Fits the whole board.
 ///
 /// # Errors
-/// A fit cannot be made; `stop` asks to stop.
+/// A fit cannot be made; a model's preferences separate and nothing penalises its coefficients.
 pub fn board(judgements: &Judgements, settings: &Settings, stream: Stream) -> Result<Board> {
     let pairs: Vec<&Pairs> = judgements.models.iter().collect();
     let gamma = match &settings.difficulty {
@@ -71,30 +71,60 @@ pub fn board(judgements: &Judgements, settings: &Settings, stream: Stream) -> Re
     };
     let centre = slope_centre(&pairs, &gamma, settings)?;
     let counts = bootstrap_counts(judgements.instructions.len(), settings.replications, stream);
-    let line = |pairs: &&Pairs| -> Result<Line> {
-        let design = Design::new(pairs, &gamma, settings.variant);
-        let fitted = fit(&pairs.model, &design, settings.variant, settings.kappa, centre, &[])?;
+    let designs = designs(&pairs, &judgements.baseline, &gamma, settings.variant);
+    let line = |(pairs, design): (&&Pairs, &Design)| -> Result<Line> {
+        let fitted = fit(&pairs.model, design, settings.variant, settings.kappa, centre)?;
+        if fitted.separated && matches!(settings.variant, Variant::Noreg | Variant::Minimal) {
+            return Err(separated(&pairs.model));
+        }
         let draws = if settings.refit_difficulty {
             Vec::new()
         } else {
-            bootstrap(&design, &fitted, &pairs.instruction, &counts)
+            bootstrap(&pairs.model, design, &fitted, &counts)?
         };
         Ok(Line {
             model: pairs.model.clone(),
             raw: baselines::raw(pairs),
             other: [baselines::length_normalised(pairs), baselines::length_balanced(pairs)],
             length: descriptive::mean(&pairs.length).unwrap_or(f64::NAN),
-            psi: fitted.psi(&design),
-            rate: rate(&pairs.model, &design, &fitted, draws)?,
+            psi: fitted.psi(design),
+            rate: rate(&pairs.model, design, &fitted, draws)?,
             fit: fitted,
         })
     };
-    let mut lines: Vec<Line> = pairs.par_iter().map(line).collect::<Result<_>>()?;
+    let mut lines: Vec<Line> = pairs.par_iter().zip(&designs).map(line).collect::<Result<_>>()?;
     if settings.refit_difficulty && settings.replications > 0 {
         with_difficulty(judgements, settings, centre, &counts, &mut lines)?;
     }
     let warnings = warnings(judgements, &lines, settings);
     Ok(Board { lines, gamma, warnings })
+}
+
+/// Ending of the names of the baseline that was told to be verbose or concise.
+const PROMPTED: [&str; 2] = ["_verbose", "_concise"];
+
+fn is_prompted(model: &str, baseline: &str) -> bool {
+    PROMPTED.iter().any(|end| model.strip_suffix(end) == Some(baseline))
+}
+
+/// One design for each model. In variant v1 the rows of models named `<baseline>_verbose` and `<baseline>_concise` also
+/// stand in everyone else's design.
+fn designs(pairs: &[&Pairs], baseline: &str, gamma: &[f64], variant: Variant) -> Vec<Design> {
+    let mut designs: Vec<Design> = pairs.iter().map(|p| Design::new(p, gamma, variant)).collect();
+    if variant == Variant::V1 {
+        let prompted = pairs.iter().zip(&designs).filter(|(p, _)| is_prompted(&p.model, baseline));
+        let adversarial: Vec<Adversarial> = prompted.flat_map(|(_, d)| d.as_adversarial()).collect();
+        for (design, _) in designs.iter_mut().zip(pairs).filter(|(_, p)| !is_prompted(&p.model, baseline)) {
+            design.adversarial.clone_from(&adversarial);
+        }
+    }
+    designs
+}
+
+fn separated(model: &str) -> Error {
+    Error::failed(format!(
+        "{model}: the preferences separate completely, so an unpenalised fit has no finite coefficients; use the variant ridge-phi or v1, or leave the model out"
+    ))
 }
 
 /// The median slope of the unpenalised fits, towards which the ridge draws.
@@ -104,7 +134,7 @@ fn slope_centre(pairs: &[&Pairs], gamma: &[f64], settings: &Settings) -> Result<
     }
     let slope = |pairs: &&Pairs| -> Result<Option<f64>> {
         let design = Design::new(pairs, gamma, Variant::Noreg);
-        let fitted = fit(&pairs.model, &design, Variant::Noreg, 0.0, 0.0, &[])?;
+        let fitted = fit(&pairs.model, &design, Variant::Noreg, 0.0, 0.0)?;
         let varies = design.rows.iter().any(|row| row[0] != 0.0);
         Ok((varies && !fitted.separated).then(|| fitted.phi()))
     };
@@ -126,12 +156,15 @@ fn with_difficulty(
         let drawn = counts.iter().sum::<f64>() as usize;
         let pairs: Vec<&Pairs> = resampled.iter().collect();
         let gamma = difficulty::joint(&pairs, drawn, settings.lambda)?.gamma;
-        let value = |p: &&Pairs| -> Result<f64> {
-            let design = Design::new(p, &gamma, settings.variant);
-            let fitted = fit(&p.model, &design, settings.variant, settings.kappa, centre, &[])?;
+        let designs = designs(&pairs, &judgements.baseline, &gamma, settings.variant);
+        let value = |((p, design), line): ((&&Pairs, &Design), &Line)| -> Result<f64> {
+            let fitted = match line.fit.lasso {
+                0.0 => fit(&p.model, design, settings.variant, settings.kappa, centre)?,
+                strength => lasso(&p.model, design, 1.0 / strength)?,
+            };
             Ok(controlled(&design.equalised(), &fitted.coefficients, None))
         };
-        pairs.iter().map(value).collect()
+        pairs.iter().zip(&designs).zip(&*lines).map(value).collect()
     };
     let samples: Vec<Vec<f64>> = counts.par_iter().map(sample).collect::<Result<_>>()?;
     for (k, line) in lines.iter_mut().enumerate() {
@@ -179,10 +212,10 @@ fn warnings(judgements: &Judgements, lines: &[Line], settings: &Settings) -> Vec
     for (line, pairs) in lines.iter().zip(&judgements.models) {
         let (model, raw, value) = (&line.model, line.raw.0, line.rate.value);
         if pairs.delta.iter().all(|d| *d == pairs.delta[0]) && *model != judgements.baseline {
-            all.push(format!("{model}: its answers never differ in length from the baseline's by another amount, so there is nothing to correct"));
+            all.push(format!("{model}: the difference in length is the same on every instruction, so there is nothing to correct; its win rate is the raw one"));
         }
         if line.fit.separated {
-            all.push(format!("{model}: the preferences separate completely; without a penalty its coefficients have no finite value"));
+            all.push(format!("{model}: the preferences separate completely (it wins or loses everything); its win rate stands, its coefficients and standard errors do not"));
         }
         if line.fit.phi().abs() > STEEP {
             all.push(format!(
@@ -194,10 +227,23 @@ fn warnings(judgements: &Judgements, lines: &[Line], settings: &Settings) -> Vec
             all.push(format!("{model}: extreme change from {raw:.1} to {value:.1} by length control"));
         }
     }
+    let lines_of_prompted = lines.iter().any(|line| is_prompted(&line.model, &judgements.baseline));
+    if settings.variant == Variant::V1 && !lines_of_prompted {
+        all.push(format!(
+            "v1 leans on judged rows of `{0}_verbose` or `{0}_concise`, and there are none; ridge-phi does without them",
+            judgements.baseline
+        ));
+    }
     if settings.variant == Variant::Noreg {
         all.push("unpenalised fit: models whose lengths are far from the baseline's may move without bound; prefer ridge-phi".to_owned());
     }
     all
+}
+
+fn best_first(board: &Board) -> Vec<&Line> {
+    let mut order: Vec<&Line> = board.lines.iter().collect();
+    order.sort_by(|a, b| b.rate.value.total_cmp(&a.rate.value));
+    order
 }
 
 /// The leaderboard as a table, best first.
@@ -220,9 +266,7 @@ pub fn table(title: &str, board: &Board) -> Table {
         "balanced",
     ];
     let mut table = Table::new(title, &columns);
-    let mut order: Vec<&Line> = board.lines.iter().collect();
-    order.sort_by(|a, b| b.rate.value.total_cmp(&a.rate.value));
-    for line in order {
+    for line in best_first(board) {
         let r = &line.rate;
         let mut row = vec![line.model.as_str().into()];
         let numbers = [
@@ -251,8 +295,7 @@ pub fn table(title: &str, board: &Board) -> Table {
 /// Win rates of the best models against each other, row against column, predicted from their fits against the baseline.
 #[must_use]
 pub fn against_table(board: &Board, best: usize) -> Table {
-    let mut order: Vec<&Line> = board.lines.iter().collect();
-    order.sort_by(|a, b| b.rate.value.total_cmp(&a.rate.value));
+    let mut order = best_first(board);
     order.truncate(best);
     let mut columns = vec!["model"];
     columns.extend(order.iter().map(|l| l.model.as_str()));

@@ -32,8 +32,24 @@ pub struct Design {
     pub rows: Vec<Vec<f64>>,
     /// Preferences, 0..=1.
     pub y: Vec<f64>,
+    /// Index of each row's instruction.
+    pub instruction: Vec<usize>,
     /// Number of leading columns that the counterfactual sets to zero.
     pub zeroed: usize,
+    /// Judged rows of the verbose and the concise baseline; only variant v1 looks at them.
+    pub adversarial: Vec<Adversarial>,
+}
+
+/// A judged row of the baseline that was told to be verbose or concise. It tells the length slope what padding is worth
+/// and says nothing of the model's quality: the constant is 0.
+#[derive(Clone, Debug)]
+pub struct Adversarial {
+    /// As in [`Design::rows`].
+    pub row: Vec<f64>,
+    /// Preference, 0..=1.
+    pub y: f64,
+    /// Index of the instruction.
+    pub instruction: usize,
 }
 
 /// `tanh(x / sd(x))` without centring, so that 0 stays 0; all zero where `x` does not vary.
@@ -61,8 +77,23 @@ impl Design {
         Self {
             rows: (0..pairs.preference.len()).map(row).collect(),
             y: pairs.preference.clone(),
+            instruction: pairs.instruction.clone(),
             zeroed: 1 + mediators.len(),
+            adversarial: Vec::new(),
         }
+    }
+
+    /// These rows as rows of a prompted baseline: the constant becomes 0.
+    #[must_use]
+    pub fn as_adversarial(&self) -> Vec<Adversarial> {
+        let turn = |((row, y), instruction): ((&Vec<f64>, &f64), &usize)| {
+            let mut row = row.clone();
+            if let Some(constant) = row.last_mut() {
+                *constant = 0.0;
+            }
+            Adversarial { row, y: *y, instruction: *instruction }
+        };
+        self.rows.iter().zip(&self.y).zip(&self.instruction).map(turn).collect()
     }
 
     /// The rows at equal length: the counterfactual.
@@ -84,6 +115,8 @@ pub struct Fit {
     pub separated: bool,
     /// Strength of the ridge on `phi`, its centre.
     pub ridge: (f64, f64),
+    /// Strength of the L1 penalty on every coefficient; 0 for none.
+    pub lasso: f64,
 }
 
 impl Fit {
@@ -110,14 +143,7 @@ impl Fit {
 ///
 /// # Errors
 /// The regression cannot be made, for instance because columns depend on each other.
-pub fn fit(
-    model: &str,
-    design: &Design,
-    variant: Variant,
-    kappa: f64,
-    centre: f64,
-    adversarial: &[(Vec<f64>, f64)],
-) -> Result<Fit> {
+pub fn fit(model: &str, design: &Design, variant: Variant, kappa: f64, centre: f64) -> Result<Fit> {
     let p = design.rows.first().map_or(0, Vec::len);
     let (penalty, ridge) = match variant {
         Variant::Noreg | Variant::Minimal => (Penalty::None, (0.0, 0.0)),
@@ -128,23 +154,43 @@ pub fn fit(
             towards[0] = centre;
             (Penalty::L2 { strength, centre: towards }, (kappa, centre))
         }
-        Variant::V1 => (Penalty::lasso(1.0 / best_c(model, design, adversarial)?, p), (0.0, 0.0)),
+        Variant::V1 => return lasso(model, design, best_c(model, design)?),
     };
-    let (rows, y, weights) = if variant == Variant::V1 {
-        with_adversarial(design, adversarial)
-    } else {
-        (design.rows.clone(), design.y.clone(), None)
-    };
-    // A length term that never varies is a column of zeros: it is left out and its slope is 0.
+    let (coefficients, separated) = solve(model, &design.rows, &design.y, None, &penalty)?;
+    Ok(Fit { coefficients, separated, ridge, lasso: 0.0 })
+}
+
+/// Variant v1 at a given inverse strength: `c` times the summed log-loss (prompted baseline's rows at weight 0.1) plus
+/// the sum of absolute coefficients.
+///
+/// # Errors
+/// As [`fit`].
+pub fn lasso(model: &str, design: &Design, c: f64) -> Result<Fit> {
+    let p = design.rows.first().map_or(0, Vec::len);
+    let (rows, y, weights) = with_adversarial(design, |_| 1.0);
+    let (coefficients, separated) = solve(model, &rows, &y, Some(&weights), &Penalty::lasso(1.0 / c, p))?;
+    Ok(Fit { coefficients, separated, ridge: (0.0, 0.0), lasso: 1.0 / c })
+}
+
+/// Coefficients, and whether the rows separate. A column of zeros (lengths that never differ) is left out; its
+/// coefficient is 0.
+fn solve(
+    model: &str,
+    rows: &[Vec<f64>],
+    y: &[f64],
+    weights: Option<&[f64]>,
+    penalty: &Penalty,
+) -> Result<(Vec<f64>, bool)> {
+    let p = rows.first().map_or(0, Vec::len);
     let kept: Vec<usize> = (0..p).filter(|j| rows.iter().any(|row| row[*j] != 0.0)).collect();
-    let x = matrix(model, &rows, &kept)?;
-    let fitted = glm::fractional_logistic(&x, &y, weights.as_deref(), &restrict(&penalty, &kept))
-        .map_err(|e| failed(model, &e))?;
+    let x = matrix(model, rows, &kept)?;
+    let fitted =
+        glm::fractional_logistic(&x, y, weights, &restrict(penalty, &kept)).map_err(|e| failed(model, &e))?;
     let mut coefficients = vec![0.0; p];
     for (value, j) in fitted.coefficients.iter().zip(&kept) {
         coefficients[*j] = *value;
     }
-    Ok(Fit { coefficients, separated: fitted.separated, ridge })
+    Ok((coefficients, fitted.separated))
 }
 
 fn failed(model: &str, error: &dyn std::fmt::Display) -> Error {
@@ -166,34 +212,30 @@ fn restrict(penalty: &Penalty, kept: &[usize]) -> Penalty {
 }
 
 /// Weight of a judged row of the verbose or concise baseline.
-const ADVERSARIAL_WEIGHT: f64 = 0.1;
+pub const ADVERSARIAL_WEIGHT: f64 = 0.1;
 
-type Weighted = (Vec<Vec<f64>>, Vec<f64>, Option<Vec<f64>>);
+type Weighted = (Vec<Vec<f64>>, Vec<f64>, Vec<f64>);
 
-fn with_adversarial(design: &Design, adversarial: &[(Vec<f64>, f64)]) -> Weighted {
+/// Own and prompted baseline's rows with their weights; `count` says how often an instruction is in the sample.
+fn with_adversarial(design: &Design, count: impl Fn(usize) -> f64) -> Weighted {
     let mut rows = design.rows.clone();
     let mut y = design.y.clone();
-    let mut weights = vec![1.0; y.len()];
-    for (row, preference) in adversarial {
-        let mut row = row.clone();
-        // These rows say nothing of the model's quality.
-        if let Some(last) = row.last_mut() {
-            *last = 0.0;
-        }
-        rows.push(row);
-        y.push(*preference);
-        weights.push(ADVERSARIAL_WEIGHT);
+    let mut weights: Vec<f64> = design.instruction.iter().map(|x| count(*x)).collect();
+    for extra in &design.adversarial {
+        rows.push(extra.row.clone());
+        y.push(extra.y);
+        weights.push(ADVERSARIAL_WEIGHT * count(extra.instruction));
     }
-    (rows, y, Some(weights))
+    (rows, y, weights)
 }
 
 /// The inverse strength that five-fold cross-validation picks from ten between 1e-4 and 1e4. Folds are first come, first
-/// served; both label rows of a pair are one fractional row here, so they are always in one fold.
-fn best_c(model: &str, design: &Design, adversarial: &[(Vec<f64>, f64)]) -> Result<f64> {
+/// served; both label rows of a pair are one fractional row here, so they are always in one fold. The prompted baseline's
+/// rows help to fit and are never what is predicted.
+fn best_c(model: &str, design: &Design) -> Result<f64> {
     const FOLDS: usize = 5;
     let n = design.y.len();
     let p = design.rows.first().map_or(0, Vec::len);
-    let all: Vec<usize> = (0..p).collect();
     let mut best = (f64::INFINITY, 1.0);
     for step in 0..10 {
         let c = libm::pow(10.0, -4.0 + 8.0 * f64::from(step) / 9.0);
@@ -204,14 +246,14 @@ fn best_c(model: &str, design: &Design, adversarial: &[(Vec<f64>, f64)]) -> Resu
             let part = Design {
                 rows: train.iter().map(|i| design.rows[*i].clone()).collect(),
                 y: train.iter().map(|i| design.y[*i]).collect(),
+                instruction: train.iter().map(|i| design.instruction[*i]).collect(),
                 zeroed: design.zeroed,
+                adversarial: design.adversarial.clone(),
             };
-            let (rows, y, weights) = with_adversarial(&part, adversarial);
-            let x = matrix(model, &rows, &all)?;
-            let fitted = glm::fractional_logistic(&x, &y, weights.as_deref(), &Penalty::lasso(1.0 / c, p))
-                .map_err(|e| failed(model, &e))?;
+            let (rows, y, weights) = with_adversarial(&part, |_| 1.0);
+            let (coefficients, _) = solve(model, &rows, &y, Some(&weights), &Penalty::lasso(1.0 / c, p))?;
             for i in held {
-                loss += log_loss(design.y[i], score(&design.rows[i], &fitted.coefficients));
+                loss += log_loss(design.y[i], score(&design.rows[i], &coefficients));
             }
         }
         if loss < best.0 {
@@ -232,7 +274,22 @@ fn log_loss(y: f64, z: f64) -> f64 {
     libm::log1p(libm::exp(-z.abs())) + z.max(0.0) - y * z
 }
 
-/// Newton's method for a small weighted problem from a start near the optimum: what a bootstrap repeats thousands of
+/// The coefficients when instruction `x` is in the sample `counts[x]` times: what a bootstrap repeats. The strength of a
+/// penalty stays the one that the whole sample was fitted with.
+///
+/// # Errors
+/// As [`fit`].
+pub fn resampled(model: &str, design: &Design, counts: &[f64], start: &Fit) -> Result<Vec<f64>> {
+    if start.lasso == 0.0 {
+        let weights: Vec<f64> = design.instruction.iter().map(|x| counts[*x]).collect();
+        return Ok(refit(design, &weights, start));
+    }
+    let (rows, y, weights) = with_adversarial(design, |x| counts[x]);
+    let penalty = Penalty::lasso(start.lasso, start.coefficients.len());
+    Ok(solve(model, &rows, &y, Some(&weights), &penalty)?.0)
+}
+
+/// Newton's method for a small weighted problem without an L1 penalty from a start near the optimum: what a bootstrap repeats thousands of
 /// times. Agrees with [`glm::fractional_logistic`] (tested); stops after 50 steps on data that separate.
 #[must_use]
 pub fn refit(design: &Design, weights: &[f64], start: &Fit) -> Vec<f64> {

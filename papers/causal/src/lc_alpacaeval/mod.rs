@@ -61,6 +61,8 @@ pub struct Config {
     pub models: usize,
     /// The simulated board.
     pub simulation: Simulation,
+    /// The baseline to keep, where your own file has several.
+    pub baseline: Option<String>,
     /// How preferences are written in your own file.
     pub scale: Scale,
     /// Further columns of your own file to hold equal, as differences model minus baseline.
@@ -108,6 +110,7 @@ impl System for LcAlpacaEval {
                 concentration: 1.0,
                 bootstrap: if smoke { 20 } else { 200 },
             },
+            baseline: None,
             scale: Scale::Auto,
             mediators: Vec::new(),
             difficulty: None,
@@ -145,14 +148,17 @@ impl System for LcAlpacaEval {
     }
 
     fn check_data(config: &Config, file: &Path) -> Result<()> {
-        let judgements = annotations::read(file, config.scale, &config.mediators)?;
+        let judgements = read(config, file)?;
         own_difficulty(config, &judgements).map(|_| ())
     }
 
     fn run(config: &Config, run: &mut Run) -> Result<()> {
         match run.own_data().map(Path::to_owned) {
             Some(file) => own(config, run, &file),
-            None => built_in(config, run),
+            None => {
+                none_of_own(config)?;
+                built_in(config, run)
+            }
         }
     }
 }
@@ -168,6 +174,25 @@ fn settings(config: &Config, replications: usize, difficulty: Option<Vec<f64>>) 
     }
 }
 
+fn read(config: &Config, file: &Path) -> Result<Judgements> {
+    annotations::read(file, config.scale, &config.mediators, config.baseline.as_deref())
+}
+
+/// What only a file of one's own can answer to.
+fn none_of_own(config: &Config) -> Result<(), Invalid> {
+    let given = [
+        ("mediators", config.mediators.first()),
+        ("difficulty", config.difficulty.as_ref()),
+        ("baseline", config.baseline.as_ref()),
+    ];
+    match given.into_iter().find_map(|(key, value)| value.map(|v| (key, v))) {
+        Some((key, value)) => {
+            Err(Invalid::new(key, "nothing, unless --data gives a file of your own", value))
+        }
+        None => Ok(()),
+    }
+}
+
 fn own_difficulty(config: &Config, judgements: &Judgements) -> Result<Option<Vec<f64>>> {
     config
         .difficulty
@@ -178,12 +203,13 @@ fn own_difficulty(config: &Config, judgements: &Judgements) -> Result<Option<Vec
 
 /// The user's own judgements: the leaderboard, nothing to confirm.
 fn own(config: &Config, run: &mut Run, file: &Path) -> Result<()> {
-    let judgements = annotations::read(file, config.scale, &config.mediators)?;
+    let judgements = read(config, file)?;
     let difficulty = own_difficulty(config, &judgements)?;
     run.progress(0.1, "fitting")?;
     let board =
         board::board(&judgements, &settings(config, config.bootstrap, difficulty), run.stream("bootstrap"))?;
-    show(run, &judgements, &board, &format!("Length-controlled win rates against {}", judgements.baseline))
+    let title = format!("Length-controlled win rates against {}", judgements.baseline);
+    show(run, &judgements, &board, &title)
 }
 
 fn show(run: &mut Run, judgements: &Judgements, board: &Board, title: &str) -> Result<()> {
@@ -303,7 +329,7 @@ fn symmetry(config: &Config, run: &mut Run, judgements: &Judgements, board: &Boa
         }
         let design = Design::new(&pairs.swapped(), &turned, config.variant);
         let centre = line.fit.ridge.1;
-        let fitted = fit::fit(&pairs.model, &design, config.variant, config.kappa, centre, &[])?;
+        let fitted = fit::fit(&pairs.model, &design, config.variant, config.kappa, centre)?;
         let back = rate::controlled(&design.equalised(), &fitted.coefficients, None);
         worst = worst.max((line.rate.value + back - 100.0).abs());
     }
@@ -369,3 +395,5 @@ fn spread(values: &[f64], base: &[usize], models: usize) -> f64 {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_board;

@@ -72,8 +72,9 @@ fn fractional_preferences_are_not_rounded() {
     for pairs in &mut rounded.models {
         pairs.preference.iter_mut().for_each(|y| *y = y.round());
     }
+    // Without difficulties, so that nothing but the design can carry the difference.
     let rate = |j: &Judgements| {
-        board::board(j, &plain(Variant::RidgePhi), Stream::new(1, "x")).unwrap().lines[0].rate.value
+        board::board(j, &plain(Variant::Minimal), Stream::new(1, "x")).unwrap().lines[0].rate.value
     };
     assert!((rate(&judgements) - rate(&rounded)).abs() > 0.05);
 }
@@ -86,9 +87,9 @@ fn swapping_roles_maps_the_coefficients_and_the_rate() {
     for variant in [Variant::Noreg, Variant::Minimal, Variant::RidgePhi] {
         let pairs = &judgements.models[0];
         let design = Design::new(pairs, &gamma, variant);
-        let there = fit::fit("m", &design, variant, 10.0, -1.0, &[]).unwrap();
+        let there = fit::fit("m", &design, variant, 10.0, -1.0).unwrap();
         let design_back = Design::new(&pairs.swapped(), &turned, variant);
-        let back = fit::fit("b", &design_back, variant, 10.0, -1.0, &[]).unwrap();
+        let back = fit::fit("b", &design_back, variant, 10.0, -1.0).unwrap();
         assert!((there.phi() - back.phi()).abs() < 1e-7 && (there.theta() + back.theta()).abs() < 1e-7);
         assert!((there.psi(&design) - back.psi(&design_back)).abs() < 1e-7);
         let (a, b) = (
@@ -105,7 +106,7 @@ fn the_bootstrap_s_newton_agrees_with_the_library() {
     let pairs = &judgements.models[1];
     let gamma: Vec<f64> = (0..300).map(|i| libm::cos(f64::from(i) * 0.3)).collect();
     let design = Design::new(pairs, &gamma, Variant::RidgePhi);
-    let start = fit::fit("m", &design, Variant::RidgePhi, 10.0, -1.5, &[]).unwrap();
+    let start = fit::fit("m", &design, Variant::RidgePhi, 10.0, -1.5).unwrap();
     let weights: Vec<f64> = (0..300).map(|i| f64::from(i % 3)).collect();
     let ours = fit::refit(&design, &weights, &start);
     let x = Matrix::from_rows(&design.rows).unwrap();
@@ -163,10 +164,11 @@ fn the_l1_variant_fits_and_uses_rows_of_the_prompted_baseline() {
     let gamma = vec![0.0; 300];
     let gamma: Vec<f64> = gamma.iter().enumerate().map(|(i, _)| libm::cos(i as f64 * 0.3)).collect();
     let design = Design::new(&judgements.models[0], &gamma, Variant::V1);
-    let alone = fit::fit("m", &design, Variant::V1, 0.0, 0.0, &[]).unwrap();
+    let alone = fit::fit("m", &design, Variant::V1, 0.0, 0.0).unwrap();
     // A baseline that wins whenever it is longer: the slope has to get steeper.
-    let adversarial: Vec<(Vec<f64>, f64)> = (0..300).map(|i| (vec![-0.9, gamma[i], 1.0], 1.0)).collect();
-    let with = fit::fit("m", &design, Variant::V1, 0.0, 0.0, &adversarial).unwrap();
+    let row = |i: usize| fit::Adversarial { row: vec![-0.9, gamma[i], 0.0], y: 1.0, instruction: i };
+    let prompted = Design { adversarial: (0..300).map(row).collect(), ..design.clone() };
+    let with = fit::fit("m", &prompted, Variant::V1, 0.0, 0.0).unwrap();
     assert!(with.phi() < alone.phi() - 0.05, "{} {}", with.phi(), alone.phi());
 }
 
@@ -204,7 +206,7 @@ fn users_files_are_read_and_their_errors_named() {
     let rows = |f: &dyn Fn(usize) -> String| (0..40).map(f).collect::<String>();
     let header = "instruction,model,baseline,preference,len_model,len_baseline\n";
     let good = |i: usize| format!("q{i},m,b,{},{},{}\n", 1.0 + (i % 11) as f64 / 10.0, 100 + i, 120);
-    let read = |path: &Path| annotations::read(path, Scale::Auto, &[]);
+    let read = |path: &Path| annotations::read(path, Scale::Auto, &[], None);
     let judgements = read(&write("a.csv", header.to_owned() + &rows(&good))).unwrap();
     assert_eq!(
         (judgements.models.len(), judgements.models[0].preference[5], judgements.models[0].delta[0]),
