@@ -7,6 +7,7 @@ pub mod gemm;
 mod gradcheck;
 mod kernels;
 pub mod layers;
+pub mod models;
 pub mod ops;
 mod param;
 mod simd;
