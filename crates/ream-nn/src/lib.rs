@@ -7,12 +7,14 @@ pub mod gemm;
 mod gradcheck;
 mod kernels;
 pub mod layers;
+pub mod memory;
 pub mod models;
 pub mod ops;
 mod param;
 mod simd;
 mod tensor;
 mod threads;
+pub mod training;
 
 pub use autograd::{Gradients, Sink, no_grad};
 pub use buffer::{Buffer, release_memory};

@@ -194,13 +194,12 @@ impl Mask {
             lengths("key lengths", real.len())?;
         }
         match &self.kind {
-            Kind::Full | Kind::Causal | Kind::Window(_) => Ok(()),
             Kind::Prefix(prefix) => lengths("prefix lengths", prefix.len()),
             Kind::Blocks(blocks) if blocks.of.len() < self.offset + queries => shape(
                 "mask",
                 format!("blocks of {} positions, {} are needed", blocks.of.len(), self.offset + queries),
             ),
-            Kind::Blocks(_) => Ok(()),
+            Kind::Full | Kind::Causal | Kind::Window(_) | Kind::Blocks(_) => Ok(()),
             Kind::Bits(b) => {
                 lengths("bit matrices", b.samples)?;
                 if (b.queries, b.keys) == (queries, keys) {
