@@ -2,6 +2,7 @@
 
 mod autograd;
 mod buffer;
+mod conv;
 mod error;
 pub mod gemm;
 mod gradcheck;

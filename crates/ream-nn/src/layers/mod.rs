@@ -1,11 +1,13 @@
 //! Layers: small structs with parameters and a `forward`.
 
 mod attention;
+mod conv;
 mod linear;
 mod norm;
 mod transformer;
 
 pub use attention::{Attention, AttentionSizes, CrossAttention};
+pub use conv::{BatchNorm, Conv2d, ConvTranspose2d, Downsample, GroupNorm, ResBlock, Upsample};
 pub use linear::{Embedding, Linear, Mlp, SwiGlu};
 pub use norm::{AdaLn, LayerNorm, RmsNorm};
 pub use transformer::{
