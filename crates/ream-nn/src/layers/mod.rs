@@ -13,3 +13,14 @@ pub use norm::{AdaLn, LayerNorm, RmsNorm};
 pub use transformer::{
     Block, FeedForward, Memory, MlpKind, Norm, NormKind, Positions, Stack, TransformerConfig,
 };
+mod ensemble;
+mod lora;
+mod mlp;
+mod policy;
+mod ssm;
+
+pub use ensemble::EnsembleMlp;
+pub use lora::{Lora, LoraPerSample};
+pub use mlp::{Activation, Beginning, MlpConfig, MlpNet, orthogonal};
+pub use policy::{GaussianHead, SquashedGaussian, polyak};
+pub use ssm::{Mamba, MambaConfig, MambaState, grid_orders};

@@ -2,6 +2,7 @@
 
 mod attention;
 mod conv;
+mod batched;
 mod elementwise;
 mod embedding;
 mod linear;
@@ -18,6 +19,9 @@ mod pool;
 mod resize;
 
 pub use conv::{Conv, conv_transpose1d, conv_transpose2d, conv1d, conv1d_causal, conv2d};
+mod scan;
+
+pub use batched::batched_linear;
 pub use elementwise::{maximum, minimum};
 pub use embedding::embedding;
 pub use linear::linear;
@@ -28,4 +32,5 @@ pub use rope::{Rotation, rope};
 pub use norm_group::{BatchStatistics, batch_norm, batch_norm_with, group_norm, group_norm_silu};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, upsample_nearest};
 pub use resize::{resize_area, resize_bicubic, resize_bilinear};
+pub use scan::{SelectiveScan, causal_conv_silu, linear_recurrence};
 pub use shape::{concat, stack};
