@@ -33,4 +33,5 @@ pub use norm_group::{BatchStatistics, batch_norm, batch_norm_with, group_norm, g
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, upsample_nearest};
 pub use resize::{resize_area, resize_bicubic, resize_bilinear};
 pub use scan::{SelectiveScan, causal_conv_silu, linear_recurrence};
+pub(crate) use loss::{log_sum_exp, softmax_row};
 pub use shape::{concat, stack};
