@@ -11,6 +11,7 @@ pub mod memory;
 pub mod models;
 pub mod ops;
 mod param;
+pub mod profile;
 mod simd;
 mod tensor;
 mod threads;

@@ -8,6 +8,7 @@ mod transformer;
 pub use attention::{Attention, AttentionSizes, CrossAttention};
 pub use linear::{Embedding, Linear, Mlp, SwiGlu};
 pub use norm::{AdaLn, LayerNorm, RmsNorm};
+pub(crate) use transformer::PositionEncoding;
 pub use transformer::{
     Block, FeedForward, Memory, MlpKind, Norm, NormKind, Positions, Stack, TransformerConfig,
 };

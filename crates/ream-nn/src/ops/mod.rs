@@ -11,6 +11,7 @@ mod reduce;
 mod rope;
 mod shape;
 
+pub(crate) use attention::{Cached, cached_attention};
 pub use attention::{Heads, attention, cross_attention, self_attention};
 pub use elementwise::{maximum, minimum};
 pub use embedding::embedding;
