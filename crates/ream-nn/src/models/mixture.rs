@@ -182,7 +182,7 @@ fn attend(
 impl Module for MixtureOfTransformers {
     fn params(&self) -> Vec<Param> {
         let mut all = [self.tokens.params(), self.positions.params(), self.head.params()].concat();
-        all.extend(self.blocks.iter().flat_map(|block| block.params()));
+        all.extend(self.blocks.iter().flat_map(Module::params));
         all.extend(self.norms.params());
         all
     }
