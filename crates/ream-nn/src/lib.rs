@@ -13,6 +13,7 @@ pub mod models;
 pub mod ops;
 mod param;
 pub mod sampling;
+pub mod profile;
 mod simd;
 mod tensor;
 mod threads;

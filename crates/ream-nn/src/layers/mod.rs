@@ -20,6 +20,7 @@ pub use mlp::{Activation, Beginning, MlpConfig, MlpNet, orthogonal};
 pub use norm::{AdaLn, LayerNorm, RmsNorm};
 pub use policy::{GaussianHead, SquashedGaussian, polyak};
 pub use ssm::{Mamba, MambaConfig, MambaState, grid_orders};
+pub(crate) use transformer::PositionEncoding;
 pub use transformer::{
     Block, FeedForward, Memory, MlpKind, Norm, NormKind, Positions, Stack, TransformerConfig,
 };
