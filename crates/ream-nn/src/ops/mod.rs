@@ -11,7 +11,7 @@ mod reduce;
 mod resize;
 mod shape;
 
-pub use conv::{Conv, conv_transpose1d, conv_transpose2d, conv1d, conv1d_causal, conv2d};
+pub use conv::{Conv, conv_transpose1d, conv_transpose2d, conv1d, conv1d_causal, conv2d, upsample_conv2d};
 pub use elementwise::{maximum, minimum};
 pub use embedding::embedding;
 pub use linear::linear;
