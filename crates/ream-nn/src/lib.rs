@@ -9,6 +9,7 @@ mod kernels;
 pub mod layers;
 pub mod ops;
 mod param;
+pub mod quantizers;
 pub mod sampling;
 mod simd;
 mod tensor;

@@ -11,5 +11,5 @@ pub use elementwise::{maximum, minimum};
 pub use embedding::embedding;
 pub use linear::linear;
 pub use loss::{bce_with_logits, cross_entropy, mse, token_losses};
-pub(crate) use loss::{log_sum_exp, softmax_row};
+pub(crate) use loss::{log_sum_exp, row_max, softmax_row};
 pub use shape::{concat, stack};
