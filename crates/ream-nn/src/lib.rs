@@ -2,6 +2,7 @@
 
 mod autograd;
 mod buffer;
+pub mod diffusion;
 mod error;
 pub mod gemm;
 mod gradcheck;
