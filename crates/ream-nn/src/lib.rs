@@ -2,12 +2,15 @@
 
 mod autograd;
 mod buffer;
+mod conv;
 pub mod diffusion;
 mod error;
 pub mod gemm;
 mod gradcheck;
 mod kernels;
 pub mod layers;
+pub mod memory;
+pub mod models;
 pub mod ops;
 mod param;
 pub mod quantizers;
