@@ -27,6 +27,7 @@ pub use embedding::embedding;
 pub use linear::linear;
 pub use loss::{bce_with_logits, cross_entropy, mse, token_losses};
 pub(crate) use loss::{log_sum_exp, softmax_row};
+pub(crate) use loss::{log_sum_exp, row_max, softmax_row};
 pub use mask::Mask;
 pub use norm::{gated_add, layer_norm, modulate, rms_norm};
 pub use norm_group::{BatchStatistics, batch_norm, batch_norm_with, group_norm, group_norm_silu};
