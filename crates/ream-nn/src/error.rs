@@ -14,6 +14,14 @@ pub enum NnError {
         /// What does not fit, and what would.
         problem: String,
     },
+    /// Numbers that an operation cannot work with.
+    #[error("{operation}: {problem}")]
+    Value {
+        /// Name of the operation.
+        operation: &'static str,
+        /// Which number, and what would be right.
+        problem: String,
+    },
     /// A configuration that makes no network.
     #[error("{key} must be {wanted}, got {got}")]
     Config {
@@ -42,6 +50,9 @@ pub enum NnError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A part of an optimiser's state that is missing or of another size.
+    #[error("the state holds no `{0}` of the right size")]
+    State(String),
     /// A file that cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -89,4 +100,9 @@ pub(crate) fn shape<T>(operation: &'static str, problem: impl Into<String>) -> R
 /// A configuration error.
 pub(crate) fn config<T>(key: &str, wanted: impl Into<String>, got: impl std::fmt::Display) -> Result<T> {
     Err(NnError::Config { key: key.to_owned(), wanted: wanted.into(), got: got.to_string() })
+}
+
+/// An error about numbers.
+pub(crate) fn value<T>(operation: &'static str, problem: impl Into<String>) -> Result<T> {
+    Err(NnError::Value { operation, problem: problem.into() })
 }

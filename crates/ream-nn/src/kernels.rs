@@ -49,6 +49,11 @@ pub(crate) fn scale(x: &mut [f32], factor: f32) {
     threads::chunks(x, CHUNK, |_, x| scale_chunk(x, factor));
 }
 
+/// `x *= factor` on the calling thread.
+pub(crate) fn scale_serial(x: &mut [f32], factor: f32) {
+    scale_chunk(x, factor);
+}
+
 /// Sum of all elements: chunks in lanes, chunk sums in order and in f64.
 pub(crate) fn sum(x: &[f32]) -> f64 {
     let jobs = x.len().div_ceil(CHUNK);
@@ -64,6 +69,22 @@ vectorised! {
         let _ = FMA;
         crate::simd::sum_by(x.len(), |i| x[i])
     }
+}
+
+vectorised! {
+    fn squares_chunk(x: &[f32]) -> f32 {
+        crate::simd::sum_by(x.len(), |i| x[i] * x[i])
+    }
+}
+
+/// Sum of squares: chunks in lanes, chunk sums in order and in f64.
+pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
+    let jobs = x.len().div_ceil(CHUNK);
+    let mut parts = vec![0.0_f32; jobs];
+    threads::chunks(&mut parts, 1, |i, out| {
+        out[0] = squares_chunk(&x[i * CHUNK..(i * CHUNK + CHUNK).min(x.len())]);
+    });
+    parts.iter().map(|p| f64::from(*p)).sum()
 }
 
 /// Rows of one partial sum over rows.

@@ -8,11 +8,15 @@ pub mod gemm;
 mod gradcheck;
 mod kernels;
 pub mod layers;
+pub mod memory;
+pub mod models;
 pub mod ops;
 mod param;
+pub mod sampling;
 mod simd;
 mod tensor;
 mod threads;
+pub mod training;
 
 pub use autograd::{Gradients, Sink, no_grad};
 pub use buffer::{Buffer, release_memory};
