@@ -101,10 +101,11 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     let p = fma::<FMA>(p, r, 1.666_666_5e-1);
     let p = fma::<FMA>(p, r, 0.5);
     let y = fma::<FMA>(p * r, r, r) + 1.0;
-    // 2^n in two halves, since n may be 128.
-    let half = (n * 0.5) as i32;
-    let rest = n as i32 - half;
-    let power = |k: i32| f32::from_bits(((k + 127) as u32) << 23);
+    // 2^n in two halves, since n may be 128. The low bits of `shifted` are n: a cast would check every lane for its range.
+    let whole = shifted.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+    let half = whole >> 1;
+    let rest = whole.wrapping_sub(half);
+    let power = |k: i32| f32::from_bits(k.wrapping_add(127).cast_unsigned() << 23);
     let value = y * power(half) * power(rest);
     let value = if x < -87.336_54 { 0.0 } else { value };
     if x > 88.722_84 { f32::INFINITY } else { value }

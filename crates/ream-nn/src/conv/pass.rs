@@ -10,7 +10,7 @@ use crate::threads::Shared;
 const SCRATCH: usize = 128 * 1024;
 /// Jobs wanted at least, so that a small batch keeps several threads busy.
 const JOBS: usize = 16;
-/// Up to this many output channels, inner products along the channels beat tiles of sixteen columns.
+/// Up to this many output channels, inner products along whole vectors of input channels beat tiles of sixteen columns.
 const FEW: usize = 4;
 
 /// A convolution of stride `step` with every image, written to places of the result that lie evenly.
@@ -64,7 +64,7 @@ struct Layout<'a> {
 impl Layout<'_> {
     fn pack(&self) -> Packed {
         let depth = self.taps.len() * self.inner;
-        let few = self.columns <= FEW && self.groups == 1 && self.inner >= LANES && depth > 0;
+        let few = self.columns <= FEW && self.groups == 1 && self.inner.is_multiple_of(LANES) && depth > 0;
         let width = if few { self.columns } else { self.columns.next_multiple_of(16) };
         let mut data = Buffer::scratch(self.groups * depth * width);
         let group = depth * width;
@@ -347,45 +347,83 @@ impl Pass<'_> {
     ) {
         let total = offsets.len() * depth;
         let a_step = self.step[1] * self.channels;
+        let pixels = self.out_size[1];
         for r in 0..rows {
+            let a = &a[(r * self.step[0] * a_row).min(a.len())..];
             for j in 0..self.weights.columns {
                 let start = self.bias.map_or(0.0, |b| b[j]);
-                let w = &weights[j * total..][..total];
-                for pixel in 0..self.out_size[1] {
-                    let at = r * self.step[0] * a_row + pixel * a_step;
-                    let value = start + window_dot(&a[at.min(a.len())..], offsets, depth, w);
-                    // SAFETY: this job owns the pixel.
-                    let out =
-                        unsafe { self.out.part(place + r * self.out_row + pixel * self.out_column + j, 1) };
-                    out[0] = value;
-                }
+                // SAFETY: this job owns the row of pixels, and writes no other place of this part.
+                let out = unsafe {
+                    self.out.part(place + r * self.out_row + j, (pixels - 1) * self.out_column + 1)
+                };
+                window_dots(
+                    out,
+                    self.out_column,
+                    pixels,
+                    a,
+                    a_step,
+                    offsets,
+                    depth,
+                    &weights[j * total..][..total],
+                    start,
+                );
             }
         }
     }
 }
 
-vectorised! {
-    /// Inner product of several stretches of `a` with one stretch of weights.
-    fn window_dot(a: &[f32], offsets: &[usize], depth: usize, w: &[f32]) -> f32 {
-        let mut lanes = [[0.0_f32; LANES]; 2];
-        for (offset, w) in offsets.iter().zip(w.chunks_exact(depth)) {
-            let a = &a[*offset..][..depth];
-            let whole = depth - depth % (2 * LANES);
-            for (x, y) in a[..whole].chunks_exact(2 * LANES).zip(w[..whole].chunks_exact(2 * LANES)) {
-                for (l, lane) in lanes.iter_mut().enumerate() {
-                    for j in 0..LANES {
-                        lane[j] = fma::<FMA>(x[l * LANES + j], y[l * LANES + j], lane[j]);
-                    }
-                }
-            }
-            for (x, y) in a[whole..].chunks(LANES).zip(w[whole..].chunks(LANES)) {
-                for (lane, (x, y)) in lanes[0].iter_mut().zip(x.iter().zip(y)) {
-                    *lane = fma::<FMA>(*x, *y, *lane);
+/// Inner products of the windows of `P` pixels with one filter, in lanes of one order whatever `P` is.
+#[inline(always)]
+fn dots<const FMA: bool, const P: usize>(
+    a: &[f32],
+    a_step: usize,
+    offsets: &[usize],
+    depth: usize,
+    w: &[f32],
+) -> [f32; P] {
+    let mut lanes = [[0.0_f32; LANES]; P];
+    for (offset, w) in offsets.iter().zip(w.chunks_exact(depth)) {
+        let (w, _) = w.as_chunks::<LANES>();
+        let rows: [&[[f32; LANES]]; P] =
+            core::array::from_fn(|p| &a[p * a_step + offset..][..depth].as_chunks::<LANES>().0[..w.len()]);
+        for (k, w) in w.iter().enumerate() {
+            for p in 0..P {
+                for l in 0..LANES {
+                    lanes[p][l] = fma::<FMA>(rows[p][k][l], w[l], lanes[p][l]);
                 }
             }
         }
-        let [mut sum, more] = lanes;
-        sum.iter_mut().zip(&more).for_each(|(sum, x)| *sum += x);
-        add_lanes(&sum)
+    }
+    lanes.map(|lanes| add_lanes(&lanes))
+}
+
+vectorised! {
+    /// `out[pixel * out_step] = start +` inner product of the pixel's window with one filter.
+    fn window_dots(
+        out: &mut [f32],
+        out_step: usize,
+        pixels: usize,
+        a: &[f32],
+        a_step: usize,
+        offsets: &[usize],
+        depth: usize,
+        w: &[f32],
+        start: f32,
+    ) {
+        let mut pixel = 0;
+        while pixel < pixels {
+            let a = &a[(pixel * a_step).min(a.len())..];
+            if pixel + 4 <= pixels {
+                let values = dots::<FMA, 4>(a, a_step, offsets, depth, w);
+                for (p, value) in values.iter().enumerate() {
+                    out[(pixel + p) * out_step] = start + value;
+                }
+                pixel += 4;
+            } else {
+                let [value] = dots::<FMA, 1>(a, a_step, offsets, depth, w);
+                out[pixel * out_step] = start + value;
+                pixel += 1;
+            }
+        }
     }
 }
