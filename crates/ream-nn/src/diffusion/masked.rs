@@ -399,21 +399,21 @@ mod tests {
     }
 
     /// The true conditional law of every token given the unmasked ones. The mask gets a large logit, which must not matter.
-    fn denoiser(law: &[f64]) -> impl FnMut(&[u32], &[f32]) -> Result<Tensor> + '_ {
+    fn denoiser(law: &[f64]) -> impl FnMut(&[u32], &[f32]) -> Result<Tensor> {
+        let state = |sequence: &[u32]| sequence.iter().fold(0, |s, t| 4 * s + *t as usize);
+        let mut table = vec![[0.0_f32; 12]; 64];
+        for s in 0..64_u32 {
+            let sequence = [s / 16, s / 4 % 4, s % 4];
+            let fits = |cell: &usize| digits(*cell).iter().zip(sequence).all(|(d, t)| t == MASK || *d == t);
+            let cells: Vec<usize> = (0..27).filter(fits).collect();
+            let logits = (0..3).flat_map(|i| (0..4).map(move |token| (i, token))).map(|(i, token)| {
+                let p: f64 = cells.iter().filter(|c| digits(**c)[i] == token).map(|c| law[*c]).sum();
+                if token == MASK { 50.0 } else { libm::log(p.max(1e-300)) as f32 }
+            });
+            logits.enumerate().for_each(|(k, l)| table[state(&sequence)][k] = l);
+        }
         move |tokens, _| {
-            let mut logits = Vec::new();
-            for sequence in tokens.chunks_exact(3) {
-                let fits =
-                    |cell: &usize| digits(*cell).iter().zip(sequence).all(|(d, t)| *t == MASK || d == t);
-                let cells: Vec<usize> = (0..27).filter(fits).collect();
-                for i in 0..3 {
-                    for token in 0..3 {
-                        let p: f64 = cells.iter().filter(|c| digits(**c)[i] == token).map(|c| law[*c]).sum();
-                        logits.push(libm::log(p.max(1e-300)) as f32);
-                    }
-                    logits.push(50.0);
-                }
-            }
+            let logits = tokens.chunks_exact(3).flat_map(|sequence| table[state(sequence)]).collect();
             Tensor::from_vec(logits, &[tokens.len() / 3, 3, 4])
         }
     }

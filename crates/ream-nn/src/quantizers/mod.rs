@@ -16,6 +16,19 @@
 //!
 //! Every quantizer has `forward` (nothing changes), `encode` and `decode`; those that learn by moving averages have `forward_train`. A
 //! loss is a mean over all elements, weighted, ready to be added to the training loss.
+//!
+//! ```
+//! use ream_nn::{Init, Tensor, quantizers::{VectorQuantizer, VqConfig}};
+//! use ream_rand::Stream;
+//! let stream = Stream::new(1, "features");
+//! let vq = VectorQuantizer::new(&Init::new(1).at("vq"), VqConfig::new(32, 4))?;
+//! for step in 0..10 {
+//!     let z = Tensor::randn(&[8, 16, 4], 1.0, &mut stream.at(step));
+//!     let out = vq.forward_train(&z, &mut stream.child(1).at(step))?;
+//!     assert_eq!((out.quantized.shape(), out.indices.len()), (z.shape(), 8 * 16));
+//! }
+//! # Ok::<(), ream_nn::NnError>(())
+//! ```
 
 mod bsq;
 mod fsq;

@@ -100,6 +100,9 @@ fn by_probability(law: &[f32]) -> impl Fn(&usize, &usize) -> Ordering + '_ {
     |a, b| law[*b].total_cmp(&law[*a]).then(a.cmp(b))
 }
 
+/// Tokens that are sorted at first in search of the nucleus.
+const NUCLEUS: usize = 256;
+
 fn renormalise(law: &mut [f32]) {
     let total: f64 = law.iter().map(|p| f64::from(*p)).sum();
     law.iter_mut().for_each(|p| *p = (f64::from(*p) / total) as f32);
@@ -116,15 +119,26 @@ fn keep_first(law: &mut [f32], k: usize) {
 
 fn keep_nucleus(law: &mut [f32], p: f64) {
     let mut order: Vec<usize> = (0..law.len()).filter(|i| law[*i] > 0.0).collect();
-    order.sort_unstable_by(by_probability(law));
-    let total: f64 = order.iter().map(|i| f64::from(law[*i])).sum();
-    let mut reached = 0.0;
-    let kept = order.iter().take_while(|i| {
-        let more_wanted = reached < p * total;
-        reached += f64::from(law[**i]);
-        more_wanted
-    });
-    let kept = kept.count().max(1);
+    let wanted = p * order.iter().map(|i| f64::from(law[*i])).sum::<f64>();
+    // A nucleus is mostly small and a vocabulary is not: only as many of the most probable are sorted as are needed.
+    let mut sorted = NUCLEUS.min(order.len());
+    let kept = loop {
+        if sorted < order.len() {
+            order.select_nth_unstable_by(sorted, by_probability(law));
+        }
+        order[..sorted].sort_unstable_by(by_probability(law));
+        let mut reached = 0.0;
+        let before = order[..sorted].iter().take_while(|i| {
+            let more_wanted = reached < wanted;
+            reached += f64::from(law[**i]);
+            more_wanted
+        });
+        let before = before.count();
+        if before < sorted || sorted == order.len() {
+            break before.max(1);
+        }
+        sorted = (4 * sorted).min(order.len());
+    };
     for i in order.split_off(kept) {
         law[i] = 0.0;
     }
@@ -215,6 +229,25 @@ mod tests {
         close(&Filter { min_p: 0.4, ..f }.law(&LN).unwrap(), &[2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
         close(&Filter { min_p: 1.0, ..f }.law(&[0.0, 1.0, 1.0]).unwrap(), &[0.0, 0.5, 0.5]);
         assert_eq!(Filter::GREEDY.law(&[1.0, 3.0, 3.0]).unwrap(), [0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_nucleus_larger_than_the_first_sort_is_found_whole() {
+        // 2000 tokens of equal probability but for the last, which is twice as probable: ties by index.
+        let mut logits = vec![0.0; 2000];
+        logits[1999] = LN_2;
+        for (top_p, kept) in [(0.1, 200), (0.5, 1000), (0.9, 1800)] {
+            let law = Filter { top_p, ..Filter::default() }.law(&logits).unwrap();
+            let survivors: Vec<usize> = (0..2000).filter(|i| law[*i] > 0.0).collect();
+            // The last token, then the first ones, about `top_p 2001 - 2` of them.
+            assert!(
+                survivors.len().abs_diff(kept) <= 1 && survivors.last() == Some(&1999),
+                "{}",
+                survivors.len()
+            );
+            assert!(survivors[..survivors.len() - 1].iter().enumerate().all(|(i, s)| i == *s));
+            assert!((law.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+        }
     }
 
     #[test]
