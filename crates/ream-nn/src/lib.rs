@@ -4,6 +4,7 @@ mod autograd;
 mod buffer;
 mod conv;
 mod error;
+pub mod evolution;
 pub mod gemm;
 mod gradcheck;
 mod kernels;

@@ -14,13 +14,23 @@ pub use transformer::{
     Block, FeedForward, Memory, MlpKind, Norm, NormKind, Positions, Stack, TransformerConfig,
 };
 mod ensemble;
+mod film;
+mod gru;
 mod lora;
 mod mlp;
+mod moe;
 mod policy;
+mod position;
 mod ssm;
 
 pub use ensemble::EnsembleMlp;
+pub use film::{Film, film};
+pub use gru::{Gru, Lstm};
 pub use lora::{Lora, LoraPerSample};
 pub use mlp::{Activation, Beginning, MlpConfig, MlpNet, orthogonal};
+pub use moe::{Gates, Moe, MoeConfig, Routed};
 pub use policy::{GaussianHead, SquashedGaussian, polyak};
+pub use position::{
+    FourierFeatures, LearnedPositions, TimestepEmbedding, sinusoidal, sinusoidal_2d, timestep_embedding,
+};
 pub use ssm::{Mamba, MambaConfig, MambaState, grid_orders};
