@@ -58,6 +58,7 @@ impl Lora {
     }
 
     /// Adds the adapter to the base's weights: evaluation costs no more than the base. Merging twice changes nothing.
+    /// Save a model unmerged: a checkpoint holds parameters, not whether they are merged.
     pub fn merge(&mut self) {
         if self.unmerged.is_some() {
             return;

@@ -124,9 +124,10 @@ impl Moe {
         let scores = self.router.forward(&tokens)?;
         let choices: Vec<usize> =
             scores.data().chunks_exact(self.make.experts).flat_map(|row| top(row, k)).collect();
+        let probabilities = scores.softmax();
         let gates = match self.make.gates {
             Gates::Chosen => ops::pick(&scores, &choices, k)?.softmax(),
-            Gates::All => ops::pick(&scores.softmax(), &choices, k)?,
+            Gates::All => ops::pick(&probabilities, &choices, k)?,
         };
         let load = self.load(&choices);
         let total = choices.len().max(1) as f32;
@@ -135,7 +136,7 @@ impl Moe {
         let y = self.dispatch(&tokens, &choices, &gates)?;
         Ok(Routed {
             y: self.finish(x, &tokens, &y)?,
-            balance: scores.softmax().mean_axis(0)?.mul(&shares)?.sum(),
+            balance: probabilities.mean_axis(0)?.mul(&shares)?.sum(),
             z: scores.log_sum_exp().square().mean(),
             choices,
             load,
@@ -223,6 +224,7 @@ impl Module for Moe {
 mod tests {
     use super::*;
     use crate::gradcheck::check_gradients;
+    use crate::threads::set_threads;
     use ream_rand::Stream;
 
     fn normal(shape: &[usize], seed: u64) -> Tensor {
@@ -307,6 +309,22 @@ mod tests {
             })
             .unwrap_or_else(|e| panic!("{k} {gates:?}: {e}"));
         }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_threads() {
+        let make = MoeConfig { d: 32, hidden: 64, experts: 4, top_k: 2, gates: Gates::Chosen, shared: 16 };
+        let layer = Moe::new(&Init::new(3), &make).unwrap();
+        let x = normal(&[700, 32], 1);
+        let run = |threads| {
+            set_threads(threads);
+            let out = layer.forward(&x).unwrap();
+            let loss = out.y.square().sum().add(&out.balance).unwrap().add(&out.z).unwrap();
+            let grads = loss.backward().unwrap();
+            let all: Vec<_> = layer.params().iter().map(|p| grads.get(p).unwrap().to_vec()).collect();
+            (out.y.to_vec(), out.choices, all)
+        };
+        assert!(run(1) == run(3));
     }
 
     #[test]
