@@ -5,6 +5,7 @@ mod buffer;
 mod conv;
 pub mod diffusion;
 mod error;
+pub mod evolution;
 pub mod gemm;
 mod gradcheck;
 mod kernels;

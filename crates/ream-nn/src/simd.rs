@@ -149,7 +149,7 @@ pub(crate) fn ln_1p<const FMA: bool>(x: f32) -> f32 {
     let p = fma::<FMA>(p, f, -1.666_805_8e-1);
     let p = fma::<FMA>(p, f, 2.000_071_5e-1);
     let p = fma::<FMA>(p, f, -2.499_999_4e-1);
-    let p = fma::<FMA>(p, f, 3.333_333_1e-1);
+    let p = fma::<FMA>(p, f, 3.333_333e-1);
     let log = fma::<FMA>(p * z, f, -0.5 * z) + f;
     let log = if big { log + core::f32::consts::LN_2 } else { log };
     log + lost
