@@ -118,7 +118,7 @@ fn avx512(block: &Block<'_>, rows: usize) -> Sums {
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
 #[inline]
 fn avx512_rows<const R: usize>(block: &Block<'_>) -> Sums {
-    use core::arch::x86_64::{_mm512_fmadd_ps, _mm512_maskz_loadu_ps, _mm512_setzero_ps, _mm512_storeu_ps};
+    use core::arch::x86_64::{_mm512_fmadd_ps, _mm512_maskz_loadu_ps, _mm512_setzero_ps};
     let k = block.a[0].len();
     assert!(block.a.iter().chain(&block.b).all(|row| row.len() == k), "rows of one length");
     let mut acc = [[_mm512_setzero_ps(); SIDE]; R];
@@ -140,13 +140,31 @@ fn avx512_rows<const R: usize>(block: &Block<'_>) -> Sums {
     }
     let mut sums = [[0.0; SIDE]; SIDE];
     for (sums, acc) in sums.iter_mut().zip(acc) {
-        for (sum, acc) in sums.iter_mut().zip(acc) {
-            let mut lanes = [0.0_f32; LANES];
-            // SAFETY: sixteen numbers are stored to sixteen.
-            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), acc) };
-            *sum = add_lanes(&lanes);
-        }
+        *sums = add_lanes_of_four(acc);
     }
+    sums
+}
+
+/// [`add_lanes`] of four vectors at once, in its order.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+#[inline]
+fn add_lanes_of_four(x: [core::arch::x86_64::__m512; SIDE]) -> [f32; SIDE] {
+    use core::arch::x86_64::{
+        _mm_add_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+        _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_castps512_ps256,
+        _mm512_extractf32x8_ps,
+    };
+    let x = x.map(|x| {
+        let half = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+        _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half))
+    });
+    let pair = |a, b| _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+    let (first, second) = (pair(x[0], x[1]), pair(x[2], x[3]));
+    let all = _mm_add_ps(_mm_movelh_ps(first, second), _mm_movehl_ps(second, first));
+    let mut sums = [0.0; SIDE];
+    // SAFETY: four numbers are stored to four.
+    unsafe { _mm_storeu_ps(sums.as_mut_ptr(), all) };
     sums
 }
 

@@ -19,7 +19,7 @@ use crate::threads::{self, Shared};
 use kernel::{Call, Kernels};
 
 /// Length of the inner dimension that one pass of the micro-kernel runs along.
-const KC: usize = 256;
+const KC: usize = 192;
 /// Rows of C in one job.
 const MC: usize = 96;
 /// Below this many multiply-adds a product runs on the calling thread.

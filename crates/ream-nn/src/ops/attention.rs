@@ -10,7 +10,7 @@ use super::mask::Mask;
 use crate::buffer::Buffer;
 use crate::error::{Result, config, shape};
 use crate::gemm::{Mat, Precision, SERIAL, Start, gemm_serial, precision, run_jobs};
-use crate::simd::{self, LANES, fma, sum_by, vectorised};
+use crate::simd::{self, LANES, fma, vectorised};
 use crate::tensor::Tensor;
 use crate::threads::Shared;
 
@@ -372,22 +372,23 @@ impl Plan<'_> {
         let Sizes { queries, heads, head_dim: d, .. } = self.sizes;
         let (sample, head) = (job / heads, job % heads);
         let kv_head = head / (heads / self.sizes.kv_heads);
-        let mut room = Buffer::scratch(self.sizes.keys);
+        let mut room = Buffer::scratch(padded(self.sizes.keys));
         for i in 0..queries {
             let at = ((sample * queries + i) * heads + head) * d;
             // SAFETY: the columns and the logarithms of this head belong to this job.
             let (out, log) = unsafe { (out.part(at, d), logs.part(job * queries + i, 1)) };
             let seen = self.mask.row(sample, i, self.sizes.keys);
-            let row = &mut room[..seen.end - seen.start];
+            let len = seen.end - seen.start;
+            let row = &mut room[..padded(len)];
             let q = self.q.offset(sample, i, head, d);
             let [k, v] = [self.k, self.v].map(|x| (x.data, x.offset(sample, seen.start, kv_head, d)));
-            scores_of(row, &self.q.data[q..q + d], &k.0[k.1.min(k.0.len())..], self.k.columns);
+            scores_of(&mut row[..len], &self.q.data[q..q + d], &k.0[k.1.min(k.0.len())..], self.k.columns);
             let (start, end, scale) = self.masked(row, sample, head, i, seen.start);
             let (max, sum) = exp_row(row, start, end, scale);
             log[0] = if sum > 0.0 { max + libm::logf(sum) } else { f32::NEG_INFINITY };
             mix(
                 out,
-                row,
+                &row[..len],
                 &v.0[v.1.min(v.0.len())..],
                 self.v.columns,
                 if sum > 0.0 { 1.0 / sum } else { 0.0 },
@@ -399,19 +400,20 @@ impl Plan<'_> {
     fn head(&self, job: usize, out: Shared, logs: Shared) {
         let (sample, head) = (job / self.sizes.heads, job % self.sizes.heads);
         let (d, group) = (self.sizes.head_dim, self.sizes.heads / self.sizes.kv_heads);
-        let mut scores = Buffer::scratch(QUERIES.min(self.sizes.queries) * self.sizes.keys);
+        let mut scores = Buffer::scratch(QUERIES.min(self.sizes.queries) * padded(self.sizes.keys));
         let mut mixed = Buffer::scratch(QUERIES.min(self.sizes.queries) * d);
         for (first, count, low, keys) in self.blocks(sample) {
-            let scores = &mut scores[..count * keys];
+            let step = padded(keys);
+            let scores = &mut scores[..count * step];
             let q = self.q.head(sample, first, count, head, d);
             let (k, v) = (
                 self.k.head(sample, low, keys, head / group, d),
                 self.v.head(sample, low, keys, head / group, d),
             );
-            gemm_serial(scores, keys, q, k.t(), Start::Zero, self.sizes.precision);
+            gemm_serial(scores, step, q, k.t(), Start::Zero, self.sizes.precision);
             let mut inverse = [0.0; QUERIES];
             for i in 0..count {
-                let row = &mut scores[i * keys..(i + 1) * keys];
+                let row = &mut scores[i * step..(i + 1) * step];
                 let (start, end, scale) = self.masked(row, sample, head, first + i, low);
                 let (max, sum) = exp_row(row, start, end, scale);
                 inverse[i] = if sum > 0.0 { 1.0 / sum } else { 0.0 };
@@ -420,7 +422,14 @@ impl Plan<'_> {
                 unsafe { logs.part(job * self.sizes.queries + first + i, 1)[0] = log };
             }
             let mixed = &mut mixed[..count * d];
-            gemm_serial(mixed, d, Mat::new(scores, count, keys), v, Start::Zero, self.sizes.precision);
+            gemm_serial(
+                mixed,
+                d,
+                Mat::strided(scores, count, keys, step, 1),
+                v,
+                Start::Zero,
+                self.sizes.precision,
+            );
             for (i, row) in mixed.chunks_exact(d).enumerate() {
                 let at = ((sample * self.sizes.queries + first + i) * self.sizes.heads + head) * d;
                 // SAFETY: the columns of this head belong to this job.
@@ -482,7 +491,7 @@ impl Pass<'_> {
         let (d, group) = (p.sizes.head_dim, p.sizes.heads / p.sizes.kv_heads);
         let rows = QUERIES.min(p.sizes.queries);
         let (mut dk, mut dv) = (Buffer::zeros(p.sizes.keys * d), Buffer::zeros(p.sizes.keys * d));
-        let mut room = Buffer::scratch(2 * rows * p.sizes.keys + rows * d);
+        let mut room = Buffer::scratch(2 * rows * padded(p.sizes.keys) + rows * d);
         for head in kv_head * group..(kv_head + 1) * group {
             for (first, count, low, keys) in p.blocks(sample) {
                 self.block(sample, head, (first, count, low, keys), &mut room, &mut dk, &mut dv);
@@ -504,8 +513,9 @@ impl Pass<'_> {
     ) {
         let p = self.plan;
         let (d, kv_head) = (p.sizes.head_dim, head / (p.sizes.heads / p.sizes.kv_heads));
-        let (scores, room) = room.split_at_mut(count * keys);
-        let (slopes, room) = room.split_at_mut(count * keys);
+        let step = padded(keys);
+        let (scores, room) = room.split_at_mut(count * step);
+        let (slopes, room) = room.split_at_mut(count * step);
         let dq = &mut room[..count * d];
         let row = sample * p.sizes.queries + first;
         let (q, k, v) = (
@@ -515,11 +525,11 @@ impl Pass<'_> {
         );
         let at = (row * p.sizes.heads + head) * d;
         let dy = Mat::strided(&self.grad[at..], count, d, p.sizes.heads * d, 1);
-        gemm_serial(scores, keys, q, k.t(), Start::Zero, p.sizes.precision);
-        gemm_serial(slopes, keys, dy, v.t(), Start::Zero, p.sizes.precision);
+        gemm_serial(scores, step, q, k.t(), Start::Zero, p.sizes.precision);
+        gemm_serial(slopes, step, dy, v.t(), Start::Zero, p.sizes.precision);
         for i in 0..count {
             let (probability, slope) =
-                (&mut scores[i * keys..(i + 1) * keys], &mut slopes[i * keys..(i + 1) * keys]);
+                (&mut scores[i * step..(i + 1) * step], &mut slopes[i * step..(i + 1) * step]);
             let (start, end, scale) = p.masked(probability, sample, head, first + i, low);
             let log = self.logs[(sample * p.sizes.heads + head) * p.sizes.queries + first + i];
             let y = at + i * p.sizes.heads * d;
@@ -531,12 +541,12 @@ impl Pass<'_> {
                     unsafe { bias.part((head * p.sizes.queries + first + i) * p.sizes.keys + low, keys) };
                 sum.iter_mut().zip(slope.iter()).for_each(|(sum, g)| *sum += g);
             }
+            scale_row(slope, p.sizes.scale);
         }
         let (lower, upper) = (low * d, (low + keys) * d);
-        let probabilities = Mat::new(scores, count, keys);
+        let probabilities = Mat::strided(scores, count, keys, step, 1);
         gemm_serial(&mut dv[lower..upper], d, probabilities.t(), dy, Start::Keep, p.sizes.precision);
-        crate::kernels::scale_serial(slopes, p.sizes.scale);
-        let slopes = Mat::new(slopes, count, keys);
+        let slopes = Mat::strided(slopes, count, keys, step, 1);
         gemm_serial(dq, d, slopes, k, Start::Zero, p.sizes.precision);
         gemm_serial(&mut dk[lower..upper], d, slopes.t(), q, Start::Keep, p.sizes.precision);
         self.write(&p.q, sample, first, head, dq);
@@ -603,24 +613,56 @@ vectorised! {
     }
 }
 vectorised! {
+    fn scale_row(x: &mut [f32], factor: f32) {
+        let _ = FMA;
+        for x in x.as_chunks_mut::<LANES>().0 { for x in x { *x *= factor; } }
+    }
+}
+
+/// Rows of scores are whole chunks of [`LANES`], so that no kernel has a remainder.
+fn padded(keys: usize) -> usize {
+    keys.next_multiple_of(LANES)
+}
+
+/// Clears a padded row outside `start..end`: zeros in chunks that lie outside whole, -inf beside the range. Gives the chunks between.
+#[inline(always)]
+fn inside(row: &mut [f32], start: usize, end: usize) -> &mut [[f32; LANES]] {
+    let (first, last) = if start < end { (start / LANES * LANES, padded(end)) } else { (0, 0) };
+    row[..first].fill(0.0);
+    row[last..].fill(0.0);
+    if start < end {
+        row[first..start].fill(f32::NEG_INFINITY);
+        row[end..last].fill(f32::NEG_INFINITY);
+    }
+    row[first..last].as_chunks_mut().0
+}
+
+vectorised! {
     /// `e^(scale (s - max))` within the range, 0 outside; returns the scaled maximum and the sum, 0 when nothing is allowed.
     fn exp_row(row: &mut [f32], start: usize, end: usize, scale: f32) -> (f32, f32) {
-        row[..start].fill(0.0);
-        row[end..].fill(0.0);
-        let row = &mut row[start..end];
+        let chunks = inside(row, start, end);
         let mut lanes = [f32::NEG_INFINITY; LANES];
-        let (whole, rest) = row.as_chunks::<LANES>();
-        for chunk in whole {
+        for chunk in chunks.iter() {
             for (lane, x) in lanes.iter_mut().zip(chunk) { *lane = if *x > *lane { *x } else { *lane }; }
         }
-        for (lane, x) in lanes.iter_mut().zip(rest) { *lane = if *x > *lane { *x } else { *lane }; }
-        let max = lanes.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a }) * scale;
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width { lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] }; }
+            width /= 2;
+        }
+        let max = lanes[0] * scale;
         if max == f32::NEG_INFINITY {
-            row.fill(0.0);
+            chunks.as_flattened_mut().fill(0.0);
             return (max, 0.0);
         }
-        for x in row.iter_mut() { *x = simd::exp::<FMA>(fma::<FMA>(*x, scale, -max)); }
-        (max, sum_by(row.len(), |i| row[i]))
+        let mut sums = [0.0_f32; LANES];
+        for chunk in chunks {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *x = simd::exp::<FMA>(fma::<FMA>(*x, scale, -max));
+                *sum += *x;
+            }
+        }
+        (max, simd::add_lanes(&sums))
     }
 }
 vectorised! {
@@ -635,14 +677,16 @@ vectorised! {
         along: f32,
     ) {
         let (start, end) = if log == f32::NEG_INFINITY { (0, 0) } else { (start, end) };
-        for row in [&mut *scores, &mut *slopes] {
-            row[..start].fill(0.0);
-            row[end..].fill(0.0);
-        }
-        for (s, g) in scores[start..end].iter_mut().zip(&mut slopes[start..end]) {
-            let p = simd::exp::<FMA>(fma::<FMA>(*s, scale, -log));
-            *s = p;
-            *g = p * (*g - along);
+        let first = start / LANES * LANES;
+        slopes[..first].fill(0.0);
+        slopes[padded(end)..].fill(0.0);
+        let chunks = inside(scores, start, end);
+        for (s, g) in chunks.iter_mut().zip(slopes[first..].as_chunks_mut::<LANES>().0) {
+            for (s, g) in s.iter_mut().zip(g) {
+                let p = simd::exp::<FMA>(fma::<FMA>(*s, scale, -log));
+                *s = p;
+                *g = p * (*g - along);
+            }
         }
     }
 }
