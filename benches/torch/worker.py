@@ -8,8 +8,9 @@
     quit
 
 One worker serves one workload, so that its peak of memory is that workload's. Eager mode, as one writes it for a CPU:
-fused attention, fused AdamW, `set_to_none`. `--compile` wraps the losses in `torch.compile`, which needs a C++ compiler and
-Python's headers at run time and tens of seconds before the first step; it is measured as a row of its own.
+fused attention, fused AdamW, `set_to_none`, channels-last convolutions (`--contiguous` for the other layout).
+`--compile` wraps the losses in `torch.compile`, which needs a C++ compiler and Python's headers at run time and tens of
+seconds before the first step; it is measured as a row of its own.
 """
 
 import argparse
@@ -87,7 +88,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--contiguous", dest="channels_last", action="store_false")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
