@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap};
 use crate::buffer::Buffer;
 use crate::error::{NnError, Result};
 use crate::gemm::Start;
-use crate::kernels::add_into;
+use crate::kernels::{add_into, scale, sum_of_squares};
 use crate::param::Param;
 use crate::tensor::Tensor;
 
@@ -92,6 +92,30 @@ impl Gradients {
     #[must_use]
     pub fn of(&self, tensor: &Tensor) -> Option<&[f32]> {
         self.grads.get(&tensor.id()).map(|buffer| &**buffer)
+    }
+
+    /// Euclidean norm over all gradients of these parameters.
+    #[must_use]
+    pub fn norm(&self, params: &[Param]) -> f64 {
+        params.iter().filter_map(|p| self.get(p)).map(sum_of_squares).sum::<f64>().sqrt()
+    }
+
+    /// Shrinks all gradients so that their norm is at most `limit`; gives the norm from before.
+    pub fn clip_norm(&mut self, params: &[Param], limit: f32) -> f64 {
+        let norm = self.norm(params);
+        if norm > f64::from(limit) {
+            self.scale(params, (f64::from(limit) / norm) as f32);
+        }
+        norm
+    }
+
+    /// Multiplies all gradients of these parameters.
+    pub fn scale(&mut self, params: &[Param], factor: f32) {
+        for param in params {
+            if let Some(gradient) = self.get_mut(param) {
+                scale(gradient, factor);
+            }
+        }
     }
 
     /// Adds the gradients of another pass, for accumulation over small batches.
@@ -184,21 +208,34 @@ impl Tensor {
         Ok(Gradients { grads: sink.grads })
     }
 
-    /// Name of the operation that made the first non-finite value behind this tensor, for messages: the graph is read, not used.
-    pub(crate) fn first_not_finite(&self) -> Option<&'static str> {
+    /// Where the first non-finite value behind this tensor arose, in words: the graph is read, not used.
+    pub(crate) fn first_not_finite(&self, params: &[Param]) -> Option<String> {
         let mut pending = vec![self.clone()];
         let mut seen = std::collections::HashSet::new();
-        let mut found: Option<(u64, &'static str)> = None;
+        let mut found: Option<(u64, String)> = None;
         while let Some(tensor) = pending.pop() {
             if !seen.insert(tensor.id()) {
                 continue;
             }
-            let (parents, name) = tensor.history();
-            if tensor.data().iter().any(|x| !x.is_finite()) && found.is_none_or(|(id, _)| tensor.id() < id) {
-                found = Some((tensor.id(), name));
+            let (parents, operation) = tensor.history();
+            let broken = tensor.data().iter().any(|x| !x.is_finite());
+            if broken && found.as_ref().is_none_or(|(id, _)| tensor.id() < *id) {
+                found = Some((tensor.id(), place(&tensor, &parents, operation, params)));
             }
             pending.extend(parents);
         }
-        found.map(|(_, name)| name)
+        found.map(|(_, place)| place)
+    }
+}
+
+/// "parameter `head.weight`", or the operation with the parameters it used.
+fn place(tensor: &Tensor, parents: &[Tensor], operation: &str, params: &[Param]) -> String {
+    let name = |tensor: &Tensor| params.iter().find(|p| p.id() == tensor.id()).map(Param::name);
+    if let Some(name) = name(tensor) {
+        return format!("parameter `{name}`");
+    }
+    match parents.iter().find_map(name) {
+        Some(used) => format!("`{operation}` of `{used}`"),
+        None => format!("`{operation}`"),
     }
 }

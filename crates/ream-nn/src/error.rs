@@ -42,6 +42,9 @@ pub enum NnError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A part of an optimiser's state that is missing or of another size.
+    #[error("the state holds no `{0}` of the right size")]
+    State(String),
     /// A file that cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -66,6 +66,22 @@ vectorised! {
     }
 }
 
+vectorised! {
+    fn squares_chunk(x: &[f32]) -> f32 {
+        crate::simd::sum_by(x.len(), |i| x[i] * x[i])
+    }
+}
+
+/// Sum of squares: chunks in lanes, chunk sums in order and in f64.
+pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
+    let jobs = x.len().div_ceil(CHUNK);
+    let mut parts = vec![0.0_f32; jobs];
+    threads::chunks(&mut parts, 1, |i, out| {
+        out[0] = squares_chunk(&x[i * CHUNK..(i * CHUNK + CHUNK).min(x.len())]);
+    });
+    parts.iter().map(|p| f64::from(*p)).sum()
+}
+
 /// Rows of one partial sum over rows.
 const ROWS: usize = 64;
 

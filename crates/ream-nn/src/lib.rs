@@ -12,6 +12,7 @@ mod param;
 mod simd;
 mod tensor;
 mod threads;
+pub mod training;
 
 pub use autograd::{Gradients, Sink, no_grad};
 pub use buffer::{Buffer, release_memory};
