@@ -7,6 +7,8 @@ pub mod gemm;
 mod gradcheck;
 mod kernels;
 pub mod layers;
+pub mod memory;
+pub mod models;
 pub mod ops;
 mod param;
 mod simd;
