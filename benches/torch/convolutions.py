@@ -9,8 +9,11 @@ from workload import Training, adamw
 
 
 def convolution(inputs, outputs, kernel=3, stride=1):
-    """A convolution that keeps the size (divided by the stride), from PyTorch's default U(-1/sqrt(fan in), ...)."""
-    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2)
+    """A convolution that keeps the size (divided by the stride); weights from N(0, 1 / fan in), biases zero."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2)
+    nn.init.normal_(layer.weight, std=(inputs * kernel**2) ** -0.5)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class Upsample(nn.Module):
@@ -84,7 +87,7 @@ class Vq(nn.Module):
 
     def __init__(self, codes, width):
         super().__init__()
-        self.codebook = nn.Parameter(torch.empty(codes, width).uniform_(-1 / codes, 1 / codes))
+        self.codebook = nn.Parameter(torch.randn(codes, width) * width**-0.5)
 
     def forward(self, z):
         flat = z.permute(0, 2, 3, 1)
@@ -138,7 +141,7 @@ class EmaCodebook(nn.Module):
 
     def __init__(self, codes, width):
         super().__init__()
-        codebook = torch.empty(codes, width).uniform_(-1, 1)
+        codebook = torch.randn(codes, width) * width**-0.5
         self.register_buffer("codebook", codebook)
         self.register_buffer("count", torch.ones(codes))
         self.register_buffer("total", codebook.clone())

@@ -18,11 +18,15 @@ def transformer_flop(matrix_parameters, layers, width, tokens_per_row, rows):
     return 3 * forward_token * tokens_per_row * rows
 
 
-def initialise(model):
-    """Every matrix from N(0, 0.02^2), every bias zero."""
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, nn.Embedding)):
+def initialise(model, layers):
+    """Embeddings and head from N(0, 0.02^2), every other matrix from N(0, 1 / inputs), those into the residual stream
+    smaller by sqrt(2 layers), biases zero."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) or name == "head":
             nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, nn.Linear):
+            into_stream = name.endswith((".out", ".down"))
+            nn.init.normal_(module.weight, std=(module.in_features * (2 * layers if into_stream else 1)) ** -0.5)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
@@ -70,7 +74,7 @@ class Gpt(nn.Module):
         self.blocks = nn.ModuleList(GptBlock(self.WIDTH, self.HEADS) for _ in range(self.LAYERS))
         self.norm = nn.LayerNorm(self.WIDTH)
         self.head = nn.Linear(self.WIDTH, self.VOCABULARY, bias=False)
-        initialise(self)
+        initialise(self, self.LAYERS)
 
     def forward(self, tokens):
         x = self.token(tokens) + self.position.weight[: tokens.shape[1]]
@@ -172,7 +176,7 @@ class Raster(nn.Module):
         self.blocks = nn.ModuleList(RasterBlock(self.WIDTH, self.HEADS, self.HIDDEN) for _ in range(self.LAYERS))
         self.norm = nn.RMSNorm(self.WIDTH, eps=1e-5)
         self.head = nn.Linear(self.WIDTH, self.CODES, bias=False)
-        initialise(self)
+        initialise(self, self.LAYERS)
         quarter = self.WIDTH // self.HEADS // 4
         frequency = 10_000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
         place = torch.arange(self.TIME - 1)
@@ -250,7 +254,7 @@ class NextScale(nn.Module):
         self.condition = nn.Linear(self.WIDTH, 6 * self.WIDTH, bias=False)
         self.blocks = nn.ModuleList(NextScaleBlock(self.WIDTH, self.HEADS) for _ in range(self.LAYERS))
         self.head = nn.Linear(self.WIDTH, self.CODES)
-        initialise(self)
+        initialise(self, self.LAYERS)
         with torch.no_grad():
             for block in self.blocks:  # gates start open, so that every branch works from the first step
                 block.modulation.view(6, -1)[2] = 1.0

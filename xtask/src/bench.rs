@@ -90,7 +90,12 @@ pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Res
             _ => presets(&program, home.path(), "full", 1)?,
         };
         for workload in &workloads {
-            println!("{:<34} {:8.3} s  (median of {})", workload.name, workload.median, workload.seconds.len());
+            println!(
+                "{:<34} {:8.3} s  (median of {})",
+                workload.name,
+                workload.median,
+                workload.seconds.len()
+            );
         }
         write(&folder.join(format!("{suite}.json")), suite, Workloads { workloads }, load_before)?;
     }

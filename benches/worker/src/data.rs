@@ -54,7 +54,8 @@ pub(crate) fn rectangles(seed: u64, count: usize, size: usize) -> Vec<f32> {
         let bright = draw[4] as f32 / 256.0;
         for (place, noise) in noise.iter().enumerate() {
             let (row, column) = (place / size, place % size);
-            let inside = (top..=top + height + 3).contains(&row) && (left..=left + width + 3).contains(&column);
+            let inside =
+                (top..=top + height + 3).contains(&row) && (left..=left + width + 3).contains(&column);
             let paper = if inside { bright } else { -1.0 };
             images.push(paper + 0.1 * noise);
         }

@@ -1,11 +1,14 @@
-//! The side of ream-nn in `cargo xtask bench nn`: the protocol of `benches/torch/worker.py`, the same workloads.
+//! The side of ream-nn in `cargo xtask bench nn`: the protocol of `benches/torch/worker.py`, the same workloads, and
+//! `precision STEPS SEEDS`, loss curves in f32 and bf16.
 
 // A worker speaks on standard output.
 #![allow(clippy::print_stdout)]
 
 mod control;
 mod data;
+mod precision;
 mod products;
+mod transformers;
 mod workload;
 
 use std::io::{BufRead, Write};
@@ -17,7 +20,14 @@ use serde_json::{Value, json};
 use workload::{Failure, Make, Workload};
 
 /// Every workload and how it is made.
-const WORKLOADS: &[(&str, Make)] = &[("sgemm", products::sgemm), ("td3", control::td3)];
+const WORKLOADS: &[(&str, Make)] = &[
+    ("sgemm", products::sgemm),
+    ("gpt", transformers::gpt),
+    ("gpt-bf16", transformers::gpt_bf16),
+    ("raster", transformers::raster),
+    ("next-scale", transformers::next_scale),
+    ("td3", control::td3),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,6 +61,12 @@ fn answer(line: &str, workload: &mut Option<Box<dyn Workload>>) -> Result<Value,
     match (command, workload.as_mut()) {
         ("list", _) => Ok(json!(WORKLOADS.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
         ("about", _) => Ok(about()),
+        ("precision", _) => {
+            let numbers =
+                argument.split_once(' ').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            let (steps, seeds) = numbers.ok_or("`precision STEPS SEEDS` takes two numbers")?;
+            precision::curves(steps, seeds)
+        }
         ("memory", _) => Ok(json!(peak_bytes()?)),
         ("setup", _) => {
             let (_, make) = WORKLOADS

@@ -89,6 +89,8 @@ struct Measured {
     memory_ratio: f64,
     flop_per_step: f64,
     parameters: u64,
+    /// Share of the processors' time that went to other processes meanwhile: a measurement wants next to none.
+    busy_elsewhere: Option<f64>,
     /// Relative difference of the two losses after the same number of steps.
     loss_difference: f64,
     ours: Half,
@@ -257,11 +259,13 @@ fn compare(comparison: &Comparison, ours: &Side, theirs: &Side, blocks: usize) -
     }
     let (warm_up_steps, count) = warm_up(&mut a, &mut b)?;
     let mut block_ratios = Vec::new();
+    let before = Ticks::now(&a.worker, &b.worker);
     for _ in 0..blocks {
         let first = a.timed(count)?;
         let inner = b.timed(count)? + b.timed(count)?;
         block_ratios.push((first + a.timed(count)?) / inner);
     }
+    let busy_elsewhere = before.zip(Ticks::now(&a.worker, &b.worker)).map(|(from, to)| to.elsewhere(&from));
     let (flop_per_step, parameters) = (a.cost.flop, a.cost.parameters);
     let (theirs_done, ours_done) = (a.finish(warm_up_steps)?, b.finish(warm_up_steps)?);
     Ok(Measured {
@@ -274,10 +278,40 @@ fn compare(comparison: &Comparison, ours: &Side, theirs: &Side, blocks: usize) -
         memory_ratio: ours_done.peak_bytes as f64 / theirs_done.peak_bytes as f64,
         flop_per_step,
         parameters,
+        busy_elsewhere,
         loss_difference: ours_done.loss / theirs_done.loss - 1.0,
         ours: ours_done,
         theirs: theirs_done,
     })
+}
+
+/// Processor time so far, in the clock's ticks.
+struct Ticks {
+    /// Of all processors, idle or not.
+    all: u64,
+    /// Of all processors, at work.
+    busy: u64,
+    /// Of the two workers.
+    workers: u64,
+}
+
+impl Ticks {
+    fn now(a: &Worker, b: &Worker) -> Option<Self> {
+        let text = std::fs::read_to_string("/proc/stat").ok()?;
+        // user, nice, system, idle, iowait, irq, softirq, steal
+        let times: Vec<u64> =
+            text.lines().next()?.split_whitespace().skip(1).take(8).filter_map(|t| t.parse().ok()).collect();
+        let all: u64 = times.iter().sum();
+        let idle = times.get(3)? + times.get(4)?;
+        Some(Self { all, busy: all - idle, workers: a.ticks()? + b.ticks()? })
+    }
+
+    /// Share of all time since then that was spent on anything but the workers.
+    fn elsewhere(&self, since: &Self) -> f64 {
+        let ours = self.workers.saturating_sub(since.workers);
+        let others = self.busy.saturating_sub(since.busy).saturating_sub(ours);
+        others as f64 / self.all.saturating_sub(since.all).max(1) as f64
+    }
 }
 
 /// Steps until both sides have seen at least three of them and a second of work; then the length of a turn.
@@ -355,6 +389,10 @@ fn remarks(m: &Measured) -> String {
         if m.memory_ratio > MEMORY_GOAL {
             remarks.push_str("  memory above half");
         }
+    }
+    if m.busy_elsewhere.is_some_and(|share| share > 0.05) {
+        let share = 100.0 * m.busy_elsewhere.unwrap_or_default();
+        remarks.push_str(&format!("  {share:.0} % OF THE MACHINE BUSY ELSEWHERE"));
     }
     if m.name != "sgemm" && m.loss_difference.abs() > 0.25 {
         remarks.push_str("  LOSSES DIFFER");

@@ -121,7 +121,8 @@ fn torch() -> Result<PathBuf> {
         .ok_or("neither XDG_CACHE_HOME nor HOME says where a cache may be")?;
     let folder = cache.join("ream-bench/torch");
     let python = folder.join("bin/python");
-    let version = || output(Command::new(&python).args(["-c", "import numpy, torch; print(torch.__version__)"]));
+    let version =
+        || output(Command::new(&python).args(["-c", "import numpy, torch; print(torch.__version__)"]));
     if !version().is_ok_and(|v| v.trim().split('+').next() == Some(TORCH)) {
         println!("installing PyTorch {TORCH} from PyPI into {}: about 6 GB", folder.display());
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;

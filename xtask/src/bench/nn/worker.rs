@@ -94,6 +94,14 @@ impl Worker {
         Ok(Steps { seconds, loss })
     }
 
+    /// Processor time that the process has used, in the clock's ticks.
+    pub(super) fn ticks(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The name in brackets may hold blanks; user and system time are fields 14 and 15.
+        let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+    }
+
     /// Peak resident bytes.
     pub(super) fn memory(&mut self) -> Result<u64> {
         let value = self.ask("memory")?;
