@@ -2,6 +2,7 @@
 
 mod autograd;
 mod buffer;
+mod conv;
 mod error;
 pub mod gemm;
 mod gradcheck;
@@ -11,6 +12,7 @@ pub mod memory;
 pub mod models;
 pub mod ops;
 mod param;
+pub mod sampling;
 mod simd;
 mod tensor;
 mod threads;
