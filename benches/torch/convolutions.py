@@ -197,20 +197,17 @@ class MultiScaleVq(EmaCodebook):
         target = f.detach()
         reached = torch.zeros_like(target)
         commitment = 0.0
-        vectors, indices = [], []
         for k, scale in enumerate(self.SCALES):
             residual = target - reached.detach()
             z = F.adaptive_avg_pool2d(residual, scale).permute(0, 2, 3, 1)
             flat = z.flatten(0, 2)
             index = nearest(flat, self.codebook)
-            vectors.append(flat)
-            indices.append(index)
             h = self.codebook[index].view_as(z).permute(0, 3, 1, 2)
+            self.follow(flat, index)
             if scale != self.SIDE:
                 h = F.interpolate(h, size=(self.SIDE, self.SIDE), mode="bicubic")
             reached = reached + 0.5 * h + 0.5 * self.phi[k // 3](h)
             commitment = commitment + F.mse_loss(f, reached.detach())
-        self.follow(torch.cat(vectors), torch.cat(indices))
         return reached + (f - target), 0.25 * commitment
 
 

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 mod control;
+mod convolutions;
 mod data;
 mod precision;
 mod products;
@@ -26,6 +27,9 @@ const WORKLOADS: &[(&str, Make)] = &[
     ("gpt-bf16", transformers::gpt_bf16),
     ("raster", transformers::raster),
     ("next-scale", transformers::next_scale),
+    ("vqae", convolutions::vqae),
+    ("vq-tokenizer", convolutions::vq_tokenizer),
+    ("msvq-tokenizer", convolutions::msvq_tokenizer),
     ("td3", control::td3),
 ];
 

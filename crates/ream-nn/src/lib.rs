@@ -12,6 +12,7 @@ pub mod memory;
 pub mod models;
 pub mod ops;
 mod param;
+pub mod quantizers;
 pub mod sampling;
 mod simd;
 mod tensor;

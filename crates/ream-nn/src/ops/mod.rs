@@ -1,8 +1,8 @@
 //! Operations on tensors, each with its backward.
 
 mod attention;
-mod conv;
 mod batched;
+mod conv;
 mod elementwise;
 mod embedding;
 mod linear;
@@ -26,12 +26,12 @@ pub use elementwise::{maximum, minimum};
 pub use embedding::embedding;
 pub use linear::linear;
 pub use loss::{bce_with_logits, cross_entropy, mse, token_losses};
+pub(crate) use loss::{log_sum_exp, row_max, softmax_row};
 pub use mask::Mask;
 pub use norm::{gated_add, layer_norm, modulate, rms_norm};
-pub use rope::{Rotation, rope};
 pub use norm_group::{BatchStatistics, batch_norm, batch_norm_with, group_norm, group_norm_silu};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, upsample_nearest};
 pub use resize::{resize_area, resize_bicubic, resize_bilinear};
+pub use rope::{Rotation, rope};
 pub use scan::{SelectiveScan, causal_conv_silu, linear_recurrence};
-pub(crate) use loss::{log_sum_exp, softmax_row};
 pub use shape::{concat, stack};

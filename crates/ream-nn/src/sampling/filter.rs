@@ -190,7 +190,9 @@ pub fn repetition_penalty(logits: &mut [f32], seen: &[u32], penalty: f32) -> Res
 mod tests {
     use super::*;
 
-    const LN: [f32; 4] = [-0.693_147_2, -1.386_294_4, -2.079_441_5, -2.079_441_5]; // 1/2, 1/4, 1/8, 1/8
+    const LN_2: f32 = core::f32::consts::LN_2;
+    /// Logarithms of 1/2, 1/4, 1/8, 1/8.
+    const LN: [f32; 4] = [-LN_2, -2.0 * LN_2, -3.0 * LN_2, -3.0 * LN_2];
 
     fn close(a: &[f32], b: &[f32]) {
         assert_eq!(a.len(), b.len());
@@ -229,7 +231,7 @@ mod tests {
     fn forbidden_tokens_stay_out_and_tiny_temperatures_do_not_overflow() {
         let logits = [f32::NEG_INFINITY, 900.0, -900.0];
         for temperature in [1e-30, 1.0, 1e6] {
-            let law = Filter { temperature, top_k: 3, top_p: 0.999, min_p: 0.01, ..Filter::default() };
+            let law = Filter { temperature, top_k: 3, top_p: 0.999, min_p: 0.01 };
             let law = law.law(&logits).unwrap();
             assert!(law[0] == 0.0 && law.iter().all(|p| p.is_finite()) && law[1] > 0.4, "{law:?}");
         }
