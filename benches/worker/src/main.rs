@@ -25,6 +25,7 @@ const WORKLOADS: &[(&str, Make)] = &[
     ("sgemm", products::sgemm),
     ("gpt", transformers::gpt),
     ("gpt-bf16", transformers::gpt_bf16),
+    ("decode", transformers::decode),
     ("raster", transformers::raster),
     ("next-scale", transformers::next_scale),
     ("vqae", convolutions::vqae),

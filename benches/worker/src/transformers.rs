@@ -2,9 +2,9 @@
 
 use ream_nn::gemm::Precision;
 use ream_nn::layers::{Embedding, Linear, Mlp, MlpKind, NormKind, Positions, Stack, TransformerConfig};
-use ream_nn::models::Decoder;
+use ream_nn::models::{Decoder, KvCache};
 use ream_nn::ops::{self, Heads, Mask};
-use ream_nn::{Init, Module, Param, Tensor};
+use ream_nn::{Init, Module, Param, Tensor, no_grad};
 
 use crate::data::{self, BATCHES};
 use crate::workload::{Cost, Failure, Model, Training, Workload, adamw};
@@ -98,6 +98,46 @@ pub(crate) fn gpt_on(
         item: "token",
     };
     Ok(Training::new(model, batches, adamw(1e-3, 0.05), cost).with_precision(precision))
+}
+
+/// Tokens of one step of [`decode`].
+const DECODED: usize = GPT_TIME - 1;
+
+struct Decoding {
+    model: Decoder,
+    cache: KvCache,
+}
+
+/// 127 tokens one after the other, greedily, batch 1, with a KV cache.
+pub(crate) fn decode() -> Result<Box<dyn Workload>, Failure> {
+    let config = gpt_config();
+    let cache = KvCache::new(&config, 1, GPT_TIME);
+    Ok(Box::new(Decoding { model: Decoder::new(&Init::new(1), &config)?, cache }))
+}
+
+impl Workload for Decoding {
+    fn cost(&self) -> Cost {
+        let c = gpt_config();
+        let seen = DECODED * (DECODED + 1) / 2;
+        Cost {
+            flop: (2 * gpt_matrix_parameters() * DECODED + 4 * c.layers * c.d * seen) as u64,
+            parameters: self.model.parameter_count(),
+            items: DECODED,
+            item: "token",
+        }
+    }
+
+    /// Gives the root mean square of the last logits.
+    fn step(&mut self) -> Result<f32, Failure> {
+        self.cache.truncate(0);
+        let mut token = 1;
+        let mut logits = Tensor::scalar(0.0);
+        for _ in 0..DECODED {
+            logits = no_grad(|| self.model.step(&[token], [1, 1], None, &Mask::causal(), &mut self.cache))?;
+            token = *logits.argmax().first().ok_or("no logits")? as u32;
+        }
+        Ok(ops::mse(&logits, &Tensor::zeros(logits.shape()))?.item()?.sqrt())
+    }
 }
 
 // --- raster: AR-L ---

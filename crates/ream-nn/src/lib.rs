@@ -3,6 +3,7 @@
 mod autograd;
 mod buffer;
 mod conv;
+pub mod diffusion;
 mod error;
 pub mod gemm;
 mod gradcheck;
@@ -12,6 +13,7 @@ pub mod memory;
 pub mod models;
 pub mod ops;
 mod param;
+pub mod profile;
 pub mod quantizers;
 pub mod sampling;
 mod simd;

@@ -125,7 +125,7 @@ pub(super) fn forward(g: &Geometry, out: &mut [f32], x: &[f32], w: &[f32], bias:
         columns: g.group_out(),
         column_step: row,
     };
-    Pass {
+    let pass = Pass {
         geometry: g,
         input: x,
         size: g.size,
@@ -141,8 +141,8 @@ pub(super) fn forward(g: &Geometry, out: &mut [f32], x: &[f32], w: &[f32], bias:
         out_row: g.out_size[1] * g.out_channels,
         out_column: g.out_channels,
         out_size: g.out_size,
-    }
-    .run();
+    };
+    run(g, &[pass]);
 }
 
 /// Along one axis, the pixels of the input whose place plus padding leaves one residue modulo the stride.
@@ -174,6 +174,7 @@ fn residues(g: &Geometry, axis: usize) -> Vec<Residue> {
 pub(super) fn input_gradient(g: &Geometry, dx: &mut [f32], dy: &[f32], w: &[f32], bias: Option<&[f32]>) {
     let shared = Shared::new(dx);
     let row = g.taps() * g.group_in();
+    let mut passes = Vec::new();
     for y in residues(g, 0) {
         for x in residues(g, 1) {
             // The window runs forward over the gradient, so the taps run backward.
@@ -192,7 +193,7 @@ pub(super) fn input_gradient(g: &Geometry, dx: &mut [f32], dy: &[f32], w: &[f32]
                 columns: g.group_in(),
                 column_step: 1,
             };
-            Pass {
+            passes.push(Pass {
                 geometry: g,
                 input: dy,
                 size: g.out_size,
@@ -208,31 +209,44 @@ pub(super) fn input_gradient(g: &Geometry, dx: &mut [f32], dy: &[f32], w: &[f32]
                 out_row: g.stride[0] * g.size[1] * g.channels,
                 out_column: g.stride[1] * g.channels,
                 out_size: [y.count, x.count],
-            }
-            .run();
+            });
         }
     }
+    run(g, &passes);
+}
+
+/// Runs passes over the same images: a job makes its rows by one pass after another while the image is in the cache.
+fn run(g: &Geometry, passes: &[Pass<'_>]) {
+    let rows = passes.iter().map(|p| p.out_size[0]).max().unwrap_or(0);
+    if rows * g.batch == 0 {
+        return;
+    }
+    let fits = passes.iter().map(Pass::rows_that_fit).min().unwrap_or(rows);
+    let wanted = rows.div_ceil(JOBS.div_ceil(g.batch));
+    let block = fits.min(wanted).clamp(1, rows);
+    let blocks = rows.div_ceil(block);
+    g.each(g.batch * blocks, &|job| {
+        let first = job % blocks * block;
+        for pass in passes.iter().filter(|p| p.out_size[1] > 0 && p.out_size[0] > first) {
+            pass.block(job / blocks, first, block.min(pass.out_size[0] - first));
+        }
+    });
 }
 
 impl Pass<'_> {
-    fn run(&self) {
-        let [rows, columns] = self.out_size;
-        if rows * columns * self.geometry.batch == 0 {
-            return;
-        }
-        let width = (columns - 1) * self.step[1] + self.taps[1];
-        let fits = SCRATCH / (width * self.channels * self.step[0]).max(1);
-        let wanted = rows.div_ceil(JOBS.div_ceil(self.geometry.batch));
-        let block = fits.min(wanted).clamp(1, rows);
-        let blocks = rows.div_ceil(block);
-        self.geometry.each(self.geometry.batch * blocks, &|job| {
-            let first = job % blocks * block;
-            self.block(job / blocks, first, block.min(rows - first), width);
-        });
+    /// Columns of the input under one row of the result.
+    fn width(&self) -> usize {
+        (self.out_size[1].max(1) - 1) * self.step[1] + self.taps[1]
+    }
+
+    /// Rows of the result for which the padded input fits the scratch.
+    fn rows_that_fit(&self) -> usize {
+        SCRATCH / (self.width() * self.channels * self.step[0]).max(1)
     }
 
     /// Rows `first..first + rows` of one image's result.
-    fn block(&self, image: usize, first: usize, rows: usize, width: usize) {
+    fn block(&self, image: usize, first: usize, rows: usize) {
+        let width = self.width();
         let len = self.size[0] * self.size[1] * self.channels;
         let data = &self.input[image * len..][..len];
         let window = Window {

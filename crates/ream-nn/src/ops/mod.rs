@@ -9,19 +9,18 @@ mod linear;
 mod loss;
 mod mask;
 mod norm;
-mod reduce;
-mod rope;
-mod shape;
-
-pub use attention::{Heads, attention, cross_attention, self_attention};
 mod norm_group;
 mod pool;
+mod reduce;
 mod resize;
-
-pub use conv::{Conv, conv_transpose1d, conv_transpose2d, conv1d, conv1d_causal, conv2d};
+mod rope;
 mod scan;
+mod shape;
 
+pub(crate) use attention::{Cached, cached_attention};
+pub use attention::{Heads, attention, cross_attention, self_attention};
 pub use batched::batched_linear;
+pub use conv::{Conv, conv_transpose1d, conv_transpose2d, conv1d, conv1d_causal, conv2d, upsample_conv2d};
 pub use elementwise::{maximum, minimum};
 pub use embedding::embedding;
 pub use linear::linear;

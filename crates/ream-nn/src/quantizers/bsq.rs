@@ -14,7 +14,7 @@ use crate::ops;
 use crate::tensor::Tensor;
 
 /// What a [`Bsq`] is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BsqConfig {
     /// Bits d, which is also the width of a vector.
     pub bits: usize,

@@ -15,7 +15,7 @@ use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
 
 /// What an [`IndexBackprop`] is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct IndexBackpropConfig {
     /// Number of codes K.
     pub codes: usize,

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`VectorQuantizer`] | nearest of K vectors | straight through | moving averages or its own loss |
 //! | [`ResidualVq`] | several stages, each on what the one before left | straight through | as above |
+//! | [`MultiScaleVq`] | token maps of rising size, one codebook | straight through | as above |
 //! | [`Fsq`] | every dimension rounded to L levels | straight through the rounding | nothing to learn |
 //! | [`Bsq`] | signs of a unit vector | straight through | nothing to learn |
 //! | [`IndexBackprop`] | best scoring of K vectors | through the softmax over all codes | the same gradient, every code |
@@ -20,6 +21,7 @@ mod bsq;
 mod fsq;
 mod ibq;
 mod k_means;
+mod multi_scale;
 mod nearest;
 mod residual;
 mod vq;
@@ -30,6 +32,7 @@ pub use bsq::{Bsq, BsqConfig};
 pub use fsq::Fsq;
 pub use ibq::{IndexBackprop, IndexBackpropConfig};
 pub use k_means::{ItemCodes, KMeans, balanced_k_means, hierarchical_balanced, k_means};
+pub use multi_scale::{MultiScaleQuantized, MultiScaleVq, MultiScaleVqConfig, Replay};
 pub use residual::{ResidualQuantized, ResidualVq, ResidualVqConfig};
 pub use vq::{CodebookUpdate, Distance, Revival, Seeding, VectorQuantizer, VqConfig};
 

@@ -12,7 +12,7 @@ use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
 
 /// What a [`ResidualVq`] is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ResidualVqConfig {
     /// Number of stages, at least 1.
     pub stages: usize,

@@ -16,7 +16,7 @@ use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
 
 /// What "near" means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Distance {
     /// `|z - e|`.
     Euclidean,
@@ -25,7 +25,7 @@ pub enum Distance {
 }
 
 /// How the codebook learns.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum CodebookUpdate {
     /// Exponential moving averages of the vectors assigned to each code.
     Ema {
@@ -37,7 +37,7 @@ pub enum CodebookUpdate {
 }
 
 /// Codes that hardly anything is assigned to begin anew at current vectors.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Revival {
     /// Training steps between two revivals.
     pub every: u32,
@@ -46,7 +46,7 @@ pub struct Revival {
 }
 
 /// Where the codebook begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Seeding {
     /// k-means++ (Arthur & Vassilvitskii, 2007) on the first vectors seen in training.
     KMeansPlusPlus,
@@ -55,7 +55,7 @@ pub enum Seeding {
 }
 
 /// What a [`VectorQuantizer`] is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct VqConfig {
     /// Number of codes K.
     pub codes: usize,

@@ -18,7 +18,7 @@ use crate::ops::softmax_row;
 ///
 /// Among equally probable tokens the lower index is kept first, so exactly k tokens survive top-k. Every step keeps at least the most
 /// probable token. A token of logit `-inf` never comes back.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Filter {
     /// 0 or larger.
     pub temperature: f32,
