@@ -1,6 +1,7 @@
 //! Papers of the language family.
 
 pub mod icl_gd;
+pub mod markov_lm;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
