@@ -8,6 +8,7 @@ mod gradcheck;
 mod kernels;
 pub mod layers;
 pub mod memory;
+pub mod models;
 pub mod ops;
 mod param;
 mod simd;
