@@ -131,6 +131,7 @@ impl Config {
                 steps: 1000,
                 batch: 512,
                 learning_rate: 3e-3,
+                linear_learning_rate: 3e-2,
                 training_windows: 8192,
                 held_out_windows: 2048,
                 hidden: vec![0, 256],

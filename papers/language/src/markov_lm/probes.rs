@@ -26,8 +26,11 @@ pub struct ProbeSettings {
     pub steps: u64,
     /// Positions of a batch.
     pub batch: usize,
-    /// Highest rate of Adam, falling as half a cosine to 0.
+    /// Highest rate of Adam for perceptrons, falling as half a cosine to 0.
     pub learning_rate: f64,
+    /// The same for linear probes, whose log-probabilities must travel further: a token's probe that is not trained to its
+    /// end would lend its slack to the surplus.
+    pub linear_learning_rate: f64,
     /// Windows whose positions probes are trained on.
     pub training_windows: usize,
     /// Held-out windows.
@@ -47,6 +50,7 @@ impl ProbeSettings {
         Invalid::unless_in("probes.steps", self.steps, 1..=1_000_000)?;
         Invalid::unless_in("probes.batch", self.batch, 1..=65_536)?;
         Invalid::unless_in("probes.learning_rate", self.learning_rate, 1e-6..=1.0)?;
+        Invalid::unless_in("probes.linear_learning_rate", self.linear_learning_rate, 1e-6..=1.0)?;
         Invalid::unless_in("probes.training_windows", self.training_windows, 2..=65_536)?;
         Invalid::unless_in("probes.held_out_windows", self.held_out_windows, 2..=65_536)?;
         Invalid::unless_in("probes.horizon", self.horizon, 2..=4)?;
@@ -264,7 +268,8 @@ impl Probe {
         mut progress: impl FnMut() -> Result<()>,
     ) -> Result<()> {
         let targets = &positions.later[k - 2];
-        let rate = AdamConfig { learning_rate: settings.learning_rate as f32, ..AdamConfig::default() };
+        let rate = if self.out.is_some() { settings.learning_rate } else { settings.linear_learning_rate };
+        let rate = AdamConfig { learning_rate: rate as f32, ..AdamConfig::default() };
         let mut adam = Adam::new(&self.params(), rate);
         let schedule = Schedule::Cosine { warmup: settings.steps / 20, floor: 0.0 };
         let mut stopped = None;
@@ -372,6 +377,7 @@ mod tests {
             steps: 600,
             batch: 256,
             learning_rate: 5e-3,
+            linear_learning_rate: 5e-2,
             training_windows: 8000,
             held_out_windows: 800,
             hidden: vec![0, 32],
