@@ -2,6 +2,8 @@
 
 mod autograd;
 mod buffer;
+mod conv;
+pub mod diffusion;
 mod error;
 pub mod gemm;
 mod gradcheck;
@@ -11,6 +13,9 @@ pub mod memory;
 pub mod models;
 pub mod ops;
 mod param;
+pub mod profile;
+pub mod quantizers;
+pub mod sampling;
 mod simd;
 mod tensor;
 mod threads;
