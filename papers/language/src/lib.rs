@@ -1,5 +1,6 @@
 //! Papers of the language family.
 
+pub mod arch_objective;
 pub mod icl_gd;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));

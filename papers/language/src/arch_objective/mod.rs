@@ -1,0 +1,13 @@
+//! What language model architecture and pretraining objective work best for zero-shot generalization?
+#![allow(dead_code, missing_docs, reason = "under construction")]
+
+pub mod adaptation;
+pub mod cells;
+pub mod corpus;
+pub mod items;
+pub mod multitask;
+pub mod objectives;
+pub mod own_data;
+pub mod scoring;
+pub mod vocabulary;
+pub mod zero_shot;
