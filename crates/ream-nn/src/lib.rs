@@ -1,1 +1,24 @@
 //! Neural networks on an ordinary CPU: tensors with gradients, fused kernels, layers, quantizers, samplers, training.
+
+mod autograd;
+mod buffer;
+mod error;
+pub mod gemm;
+mod gradcheck;
+mod kernels;
+pub mod layers;
+pub mod ops;
+mod param;
+mod simd;
+mod tensor;
+mod threads;
+pub mod training;
+
+pub use autograd::{Gradients, Sink, no_grad};
+pub use buffer::{Buffer, release_memory};
+pub use error::{NnError, Result};
+pub use gradcheck::check_gradients;
+pub use param::{Init, Module, Param};
+pub use simd::{Isa, isa};
+pub use tensor::Tensor;
+pub use threads::{set_threads, threads};

@@ -1,0 +1,200 @@
+//! Copies of operands in the order in which the micro-kernels read them.
+
+use super::Mat;
+use super::kernel::Kernels;
+use crate::simd::{Isa, isa};
+
+/// Rounds to the nearest bfloat16, ties to even; NaN stays NaN.
+#[inline(always)]
+pub(super) fn bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    if x.is_nan() { (bits >> 16) | 0x40 } else { rounded }
+}
+
+/// Two bfloat16 in the place of one f32, the first in the low half.
+#[inline(always)]
+fn pair(low: f32, high: f32) -> f32 {
+    f32::from_bits(bf16(low) | (bf16(high) << 16))
+}
+
+/// Packs rows `k0..k0 + kc`, columns `first..first + width` of B, one step of the inner dimension after another, zeros
+/// beyond the edge.
+pub(super) fn panel(
+    out: &mut [f32],
+    b: Mat<'_>,
+    k0: usize,
+    kc: usize,
+    first: usize,
+    width: usize,
+    half: bool,
+) {
+    let columns = width.min(b.columns - first);
+    if half {
+        return panel_half(out, b, k0, kc, first, width, columns);
+    }
+    if b.column == 1 {
+        for (p, row) in out.chunks_exact_mut(width).enumerate() {
+            let at = (k0 + p) * b.row + first;
+            row[..columns].copy_from_slice(&b.data[at..at + columns]);
+            row[columns..].fill(0.0);
+        }
+    } else {
+        panel_transposed(out, b, k0, kc, first, width, columns);
+    }
+}
+
+/// Columns of B that are contiguous: sixteen steps of sixteen columns at a time, turned in registers.
+fn panel_transposed(
+    out: &mut [f32],
+    b: Mat<'_>,
+    k0: usize,
+    kc: usize,
+    first: usize,
+    width: usize,
+    columns: usize,
+) {
+    let contiguous = b.row == 1;
+    for j0 in (0..width).step_by(16) {
+        let full = contiguous && j0 + 16 <= columns;
+        let mut p = 0;
+        while full && p + 16 <= kc {
+            let at = (k0 + p) + (first + j0) * b.column;
+            turn(&b.data[at..], b.column, &mut out[p * width + j0..], width);
+            p += 16;
+        }
+        for p in p..kc {
+            for j in j0..(j0 + 16).min(width) {
+                out[p * width + j] =
+                    if j < columns { b.data[(k0 + p) * b.row + (first + j) * b.column] } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// `to[i * to_row + j] = from[j * from_row + i]` for 16 x 16 elements.
+fn turn(from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
+    let _ = (&from[15 * from_row + 15], &to[15 * to_row + 15]);
+    #[cfg(target_arch = "x86_64")]
+    if isa() == Isa::Avx512 {
+        // SAFETY: the line above checked the furthest element of both; the features are there.
+        return unsafe { turn_avx512(from.as_ptr(), from_row, to.as_mut_ptr(), to_row) };
+    }
+    for i in 0..16 {
+        for j in 0..16 {
+            to[i * to_row + j] = from[j * from_row + i];
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn turn_avx512(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+    use core::arch::x86_64::{
+        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps,
+        _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    };
+    // SAFETY: the caller checked that 16 x 16 elements lie within both.
+    let mut r: [__m512; 16] = core::array::from_fn(|j| unsafe { _mm512_loadu_ps(from.add(j * from_row)) });
+    for j in (0..16).step_by(2) {
+        (r[j], r[j + 1]) = (_mm512_unpacklo_ps(r[j], r[j + 1]), _mm512_unpackhi_ps(r[j], r[j + 1]));
+    }
+    for j in (0..16).step_by(4) {
+        let p: [_; 4] = core::array::from_fn(|i| _mm512_castps_pd(r[j + i]));
+        r[j] = _mm512_castpd_ps(_mm512_unpacklo_pd(p[0], p[2]));
+        r[j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(p[0], p[2]));
+        r[j + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(p[1], p[3]));
+        r[j + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(p[1], p[3]));
+    }
+    for i in 0..4 {
+        let a = _mm512_shuffle_f32x4::<0x88>(r[i], r[i + 4]);
+        let b = _mm512_shuffle_f32x4::<0xdd>(r[i], r[i + 4]);
+        let c = _mm512_shuffle_f32x4::<0x88>(r[i + 8], r[i + 12]);
+        let d = _mm512_shuffle_f32x4::<0xdd>(r[i + 8], r[i + 12]);
+        let rows = [
+            (i, _mm512_shuffle_f32x4::<0x88>(a, c)),
+            (i + 4, _mm512_shuffle_f32x4::<0x88>(b, d)),
+            (i + 8, _mm512_shuffle_f32x4::<0xdd>(a, c)),
+            (i + 12, _mm512_shuffle_f32x4::<0xdd>(b, d)),
+        ];
+        for (row, value) in rows {
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_ps(to.add(row * to_row), value) };
+        }
+    }
+}
+
+fn panel_half(out: &mut [f32], b: Mat<'_>, k0: usize, kc: usize, first: usize, width: usize, columns: usize) {
+    let end = k0 + kc;
+    if b.column == 1 {
+        let zeros = [0.0_f32; 64];
+        for (p, row) in out.chunks_exact_mut(width).enumerate() {
+            let k = k0 + 2 * p;
+            let low = &b.data[k * b.row + first..][..columns];
+            let high =
+                if k + 1 < end { &b.data[(k + 1) * b.row + first..][..columns] } else { &zeros[..columns] };
+            pairs(&mut row[..columns], low, high);
+            row[columns..].fill(0.0);
+        }
+        return;
+    }
+    for j in 0..width {
+        for (p, row) in out.chunks_exact_mut(width).enumerate() {
+            let k = k0 + 2 * p;
+            let at = |k: usize| if k < end { b.data[k * b.row + (first + j) * b.column] } else { 0.0 };
+            row[j] = if j < columns { pair(at(k), at(k + 1)) } else { 0.0 };
+        }
+    }
+}
+
+crate::simd::vectorised! {
+    fn pairs(out: &mut [f32], low: &[f32], high: &[f32]) {
+        let _ = FMA;
+        for ((out, low), high) in out.iter_mut().zip(low).zip(high) {
+            *out = pair(*low, *high);
+        }
+    }
+}
+
+/// Packs rows of A in groups of the kernel's height: within a group one step of the inner dimension after another.
+pub(super) fn rows(
+    out: &mut [f32],
+    a: Mat<'_>,
+    rows: std::ops::Range<usize>,
+    k0: usize,
+    kc: usize,
+    kernels: &Kernels,
+) {
+    let depth = kernels.packed_depth(kc);
+    let mut i = rows.start;
+    while i < rows.end {
+        let height = kernels.height.min(rows.end - i);
+        let group = &mut out[(i - rows.start) * depth..][..height * depth];
+        if kernels.half {
+            rows_half(group, a, i, height, k0, kc);
+        } else if a.row == 1 {
+            for (p, step) in group.chunks_exact_mut(height).enumerate() {
+                let at = (k0 + p) * a.column + i;
+                step.copy_from_slice(&a.data[at..at + height]);
+            }
+        } else {
+            for (p, step) in group.chunks_exact_mut(height).enumerate() {
+                for (r, out) in step.iter_mut().enumerate() {
+                    *out = a.data[(i + r) * a.row + (k0 + p) * a.column];
+                }
+            }
+        }
+        i += height;
+    }
+}
+
+fn rows_half(group: &mut [f32], a: Mat<'_>, i: usize, height: usize, k0: usize, kc: usize) {
+    let end = k0 + kc;
+    for (p, step) in group.chunks_exact_mut(height).enumerate() {
+        let k = k0 + 2 * p;
+        for (r, out) in step.iter_mut().enumerate() {
+            let at = |k: usize| if k < end { a.data[(i + r) * a.row + k * a.column] } else { 0.0 };
+            *out = pair(at(k), at(k + 1));
+        }
+    }
+}

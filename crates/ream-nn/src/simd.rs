@@ -1,0 +1,229 @@
+//! One loop, compiled for every instruction set: [`vectorised`] makes a function whose body is compiled for AVX-512, AVX2 and
+//! the baseline, and picks one at run time. Bodies are plain loops over slices that the compiler vectorises.
+//!
+//! Sums run in sixteen lanes of fixed order ([`LANES`]), so a result depends on the instruction set only through fused
+//! multiply-adds, never on the number of threads.
+
+use std::sync::OnceLock;
+
+/// Lanes of a sum.
+pub(crate) const LANES: usize = 16;
+
+/// The instruction sets that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// AVX-512 F, VL, BW, DQ.
+    Avx512,
+    /// AVX2 with fused multiply-add.
+    Avx2,
+    /// What every machine of this architecture has.
+    Portable,
+}
+
+/// The instruction set that the kernels use on this machine.
+#[must_use]
+pub fn isa() -> Isa {
+    static ISA: OnceLock<Isa> = OnceLock::new();
+    *ISA.get_or_init(detect)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Isa {
+    let avx2 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+    let avx512 = std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("avx512vl")
+        && std::is_x86_feature_detected!("avx512bw")
+        && std::is_x86_feature_detected!("avx512dq");
+    match (avx512 && avx2, avx2) {
+        (true, _) => Isa::Avx512,
+        (false, true) => Isa::Avx2,
+        _ => Isa::Portable,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect() -> Isa {
+    Isa::Portable
+}
+
+/// `a * b + c`, fused where the instruction set has it (`FMA`): a call into the C library otherwise.
+#[inline(always)]
+pub(crate) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA || cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Defines a function compiled for every [`Isa`]; `FMA` is a constant its body may pass to [`fma`].
+macro_rules! vectorised {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+            fn body<const FMA: bool>($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+            fn avx512($($arg: $ty),*) $(-> $ret)? { body::<true>($($arg),*) }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+            fn avx2($($arg: $ty),*) $(-> $ret)? { body::<true>($($arg),*) }
+            match $crate::simd::isa() {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `isa` found these features on this machine.
+                $crate::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                $crate::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                _ => body::<false>($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use vectorised;
+
+/// `e^x` to about 1 unit in the last place; 0 below -87.3, infinity above 88.7, NaN for NaN.
+#[inline(always)]
+pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
+    // x = n ln 2 + r; adding and taking away 1.5 * 2^23 rounds to an integer.
+    const ROUND: f32 = 12_582_912.0;
+    let clipped = if x > 88.8 { 88.8 } else { x };
+    let clipped = if clipped < -87.4 { -87.4 } else { clipped };
+    let shifted = fma::<FMA>(clipped, core::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FMA>(n, -0.693_359_4, clipped);
+    let r = fma::<FMA>(n, 2.121_944_4e-4, r);
+    // Minimax polynomial of (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2 (Moshier, Cephes `expf`).
+    let p = fma::<FMA>(1.987_569_1e-4, r, 1.398_2e-3);
+    let p = fma::<FMA>(p, r, 8.333_452e-3);
+    let p = fma::<FMA>(p, r, 4.166_579_6e-2);
+    let p = fma::<FMA>(p, r, 1.666_666_5e-1);
+    let p = fma::<FMA>(p, r, 0.5);
+    let y = fma::<FMA>(p * r, r, r) + 1.0;
+    // 2^n in two halves, since n may be 128.
+    let half = (n * 0.5) as i32;
+    let rest = n as i32 - half;
+    let power = |k: i32| f32::from_bits(((k + 127) as u32) << 23);
+    let value = y * power(half) * power(rest);
+    let value = if x < -87.336_54 { 0.0 } else { value };
+    if x > 88.722_84 { f32::INFINITY } else { value }
+}
+
+/// Hyperbolic tangent to about 2 units in the last place.
+#[inline(always)]
+pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
+    let a = x.abs();
+    let z = x * x;
+    // Odd polynomial for |x| < 0.625 (Moshier, Cephes `tanhf`).
+    let p = fma::<FMA>(-5.704_988_7e-3, z, 2.063_908_9e-2);
+    let p = fma::<FMA>(p, z, -5.373_971_5e-2);
+    let p = fma::<FMA>(p, z, 1.333_144_2e-1);
+    let p = fma::<FMA>(p, z, -3.333_328e-1);
+    let small = fma::<FMA>(p * z, x, x);
+    let large = 1.0 - 2.0 / (exp::<FMA>(a + a) + 1.0);
+    if a < 0.625 { small } else { large.copysign(x) }
+}
+
+/// `1 / (1 + e^-x)`.
+#[inline(always)]
+pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+    1.0 / (1.0 + exp::<FMA>(-x))
+}
+
+/// Adds sixteen lanes in a fixed order.
+#[inline(always)]
+pub(crate) fn add_lanes(lanes: &[f32; LANES]) -> f32 {
+    let mut a = *lanes;
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            a[i] += a[i + width];
+        }
+        width /= 2;
+    }
+    a[0]
+}
+
+/// Sum of `f(i)` over `0..n` in sixteen lanes.
+#[inline(always)]
+pub(crate) fn sum_by(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let whole = n - n % LANES;
+    let mut i = 0;
+    while i < whole {
+        for (j, lane) in lanes.iter_mut().enumerate() {
+            *lane += f(i + j);
+        }
+        i += LANES;
+    }
+    for (j, lane) in lanes.iter_mut().enumerate().take(n - whole) {
+        *lane += f(whole + j);
+    }
+    add_lanes(&lanes)
+}
+
+vectorised! {
+    /// Inner product of two slices of one length.
+    pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let n = a.len().min(b.len());
+        let (a, b) = (&a[..n], &b[..n]);
+        let mut lanes = [[0.0_f32; LANES]; 4];
+        let whole = n - n % (4 * LANES);
+        for (x, y) in a[..whole].chunks_exact(4 * LANES).zip(b[..whole].chunks_exact(4 * LANES)) {
+            for (l, lane) in lanes.iter_mut().enumerate() {
+                for j in 0..LANES {
+                    lane[j] = fma::<FMA>(x[l * LANES + j], y[l * LANES + j], lane[j]);
+                }
+            }
+        }
+        for (x, y) in a[whole..].chunks(LANES).zip(b[whole..].chunks(LANES)) {
+            for (lane, (x, y)) in lanes[0].iter_mut().zip(x.iter().zip(y)) {
+                *lane = fma::<FMA>(*x, *y, *lane);
+            }
+        }
+        let mut total = [0.0; LANES];
+        for j in 0..LANES {
+            total[j] = (lanes[0][j] + lanes[1][j]) + (lanes[2][j] + lanes[3][j]);
+        }
+        add_lanes(&total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_tanh_and_sigmoid_are_within_units_of_the_last_place() {
+        let mut worst = [0.0_f64; 3];
+        for i in -873_000_i32..880_000 {
+            let x = i as f32 * 1e-4;
+            let relative = |got: f32, want: f64| (f64::from(got) - want).abs() / want.abs().max(1e-37);
+            worst[0] = worst[0].max(relative(exp::<true>(x), libm::exp(f64::from(x))));
+            worst[0] = worst[0].max(relative(exp::<false>(x), libm::exp(f64::from(x))));
+            if i.abs() < 200_000 && i != 0 {
+                worst[1] = worst[1].max(relative(tanh::<true>(x), libm::tanh(f64::from(x))));
+                worst[2] =
+                    worst[2].max(relative(sigmoid::<false>(x), 1.0 / (1.0 + libm::exp(-f64::from(x)))));
+            }
+        }
+        assert!(worst[0] < 2.5e-7 && worst[1] < 4e-7 && worst[2] < 4e-7, "{worst:?}");
+        assert_eq!(exp::<true>(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp::<true>(-100.0), 0.0);
+        assert_eq!(exp::<true>(100.0), f32::INFINITY);
+        assert!(exp::<true>(f32::NAN).is_nan() && tanh::<true>(f32::NAN).is_nan());
+        assert_eq!((exp::<true>(0.0), tanh::<true>(0.0), tanh::<true>(50.0)), (1.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn dot_and_sum_agree_with_plain_loops_at_every_length() {
+        for n in 0..200 {
+            let a: Vec<f32> = (0..n).map(|i| (i % 7) as f32 - 3.0).collect();
+            let b: Vec<f32> = (0..n).map(|i| (i % 5) as f32 - 2.0).collect();
+            let want: f32 = a.iter().zip(&b).map(|(x, y)| x * y).sum();
+            assert_eq!(dot(&a, &b), want, "{n}");
+            assert_eq!(sum_by(n, |i| a[i]), a.iter().sum::<f32>(), "{n}");
+        }
+    }
+}
