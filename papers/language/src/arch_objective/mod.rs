@@ -2,9 +2,13 @@
 #![allow(dead_code, missing_docs, reason = "under construction")]
 
 pub mod adaptation;
+mod attention;
 pub mod cells;
+mod config;
 pub mod corpus;
 pub mod items;
+pub mod masks;
+pub mod model;
 pub mod multitask;
 pub mod objectives;
 pub mod own_data;
