@@ -13,5 +13,7 @@ pub mod multitask;
 pub mod objectives;
 pub mod own_data;
 pub mod scoring;
+pub mod texts;
+pub mod training;
 pub mod vocabulary;
 pub mod zero_shot;
