@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
+use crate::memory;
+
 /// Arrays below this many numbers come from the allocator.
 const SMALL: usize = 1024;
 /// Numbers that the shelf keeps at most: 2 GiB.
@@ -21,13 +23,14 @@ struct Shelf {
 static SHELF: Mutex<Shelf> = Mutex::new(Shelf { by_capacity: BTreeMap::new(), held: 0 });
 
 /// An array of numbers that returns to the shelf when it is dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Buffer(Vec<f32>);
 
 impl Buffer {
     /// An array whose contents are whatever was there before: for kernels that write every element.
     #[must_use]
     pub fn scratch(len: usize) -> Self {
+        memory::took(len);
         if len < SMALL {
             return Self(vec![0.0; len]);
         }
@@ -70,6 +73,7 @@ fn class(len: usize) -> usize {
 
 impl From<Vec<f32>> for Buffer {
     fn from(values: Vec<f32>) -> Self {
+        memory::took(values.len());
         Self(values)
     }
 }
@@ -95,6 +99,7 @@ impl DerefMut for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        memory::gave(self.0.len());
         let capacity = self.0.capacity();
         if capacity < SMALL || class(capacity) != capacity {
             return;

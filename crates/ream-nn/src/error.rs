@@ -14,6 +14,14 @@ pub enum NnError {
         /// What does not fit, and what would.
         problem: String,
     },
+    /// Numbers that an operation cannot work with.
+    #[error("{operation}: {problem}")]
+    Value {
+        /// Name of the operation.
+        operation: &'static str,
+        /// Which number, and what would be right.
+        problem: String,
+    },
     /// A configuration that makes no network.
     #[error("{key} must be {wanted}, got {got}")]
     Config {
@@ -92,4 +100,9 @@ pub(crate) fn shape<T>(operation: &'static str, problem: impl Into<String>) -> R
 /// A configuration error.
 pub(crate) fn config<T>(key: &str, wanted: impl Into<String>, got: impl std::fmt::Display) -> Result<T> {
     Err(NnError::Config { key: key.to_owned(), wanted: wanted.into(), got: got.to_string() })
+}
+
+/// An error about numbers.
+pub(crate) fn value<T>(operation: &'static str, problem: impl Into<String>) -> Result<T> {
+    Err(NnError::Value { operation, problem: problem.into() })
 }

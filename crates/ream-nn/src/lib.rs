@@ -2,13 +2,17 @@
 
 mod autograd;
 mod buffer;
+mod conv;
 mod error;
 pub mod gemm;
 mod gradcheck;
 mod kernels;
 pub mod layers;
+pub mod memory;
+pub mod models;
 pub mod ops;
 mod param;
+pub mod sampling;
 mod simd;
 mod tensor;
 mod threads;

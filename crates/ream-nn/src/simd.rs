@@ -131,6 +131,29 @@ pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FMA>(-x))
 }
 
+/// `ln(1 + x)` for x in `[0, 1]`, to about 2 units in the last place.
+#[inline(always)]
+pub(crate) fn ln_1p<const FMA: bool>(x: f32) -> f32 {
+    let one = 1.0 + x;
+    // What rounding took from x comes back as the first term of the series at `one` (Kahan).
+    let lost = (x - (one - 1.0)) / one;
+    let big = one > core::f32::consts::SQRT_2;
+    let f = if big { 0.5 * one } else { one } - 1.0;
+    let z = f * f;
+    // Minimax polynomial of ln(1 + f) on sqrt(1/2) - 1 .. sqrt(2) - 1 (Moshier, Cephes `logf`).
+    let p = fma::<FMA>(7.037_683_6e-2, f, -1.151_461e-1);
+    let p = fma::<FMA>(p, f, 1.167_699_9e-1);
+    let p = fma::<FMA>(p, f, -1.242_014_1e-1);
+    let p = fma::<FMA>(p, f, 1.424_932_3e-1);
+    let p = fma::<FMA>(p, f, -1.666_805_8e-1);
+    let p = fma::<FMA>(p, f, 2.000_071_5e-1);
+    let p = fma::<FMA>(p, f, -2.499_999_4e-1);
+    let p = fma::<FMA>(p, f, 3.333_333_1e-1);
+    let log = fma::<FMA>(p * z, f, -0.5 * z) + f;
+    let log = if big { log + core::f32::consts::LN_2 } else { log };
+    log + lost
+}
+
 /// Adds sixteen lanes in a fixed order.
 #[inline(always)]
 pub(crate) fn add_lanes(lanes: &[f32; LANES]) -> f32 {
@@ -214,6 +237,21 @@ mod tests {
         assert_eq!(exp::<true>(100.0), f32::INFINITY);
         assert!(exp::<true>(f32::NAN).is_nan() && tanh::<true>(f32::NAN).is_nan());
         assert_eq!((exp::<true>(0.0), tanh::<true>(0.0), tanh::<true>(50.0)), (1.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn ln_1p_is_within_units_of_the_last_place_down_to_tiny_arguments() {
+        let mut worst = 0.0_f64;
+        for i in 0..=1_000_000 {
+            for x in [i as f32 * 1e-6, libm::expf(-8e-5 * i as f32)] {
+                let want = libm::log1p(f64::from(x));
+                for got in [ln_1p::<true>(x), ln_1p::<false>(x)] {
+                    worst = worst.max((f64::from(got) - want).abs() / want.max(1e-37));
+                }
+            }
+        }
+        assert!(worst < 3e-7, "{worst}");
+        assert_eq!(ln_1p::<true>(0.0), 0.0);
     }
 
     #[test]

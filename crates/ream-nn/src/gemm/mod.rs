@@ -22,7 +22,7 @@ const KC: usize = 256;
 /// Rows of C in one job.
 const MC: usize = 96;
 /// Below this many multiply-adds a product runs on the calling thread.
-const SERIAL: usize = 200_000;
+pub(crate) const SERIAL: usize = 200_000;
 /// Up to this many rows of A, B is read in place rather than packed when its rows are contiguous.
 const SKINNY: usize = 16;
 
@@ -198,7 +198,8 @@ fn dots(c: &mut [f32], c_row: usize, a: Mat<'_>, b: Mat<'_>, start: Start<'_>, p
     run_jobs(n.div_ceil(block), parallel, &work);
 }
 
-fn run_jobs(jobs: usize, parallel: bool, work: &(dyn Fn(usize) + Sync)) {
+/// Runs jobs on the pool, or one after another on the calling thread when the work is too small for that.
+pub(crate) fn run_jobs(jobs: usize, parallel: bool, work: &(dyn Fn(usize) + Sync)) {
     if parallel { threads::for_each(jobs, work) } else { (0..jobs).for_each(work) }
 }
 

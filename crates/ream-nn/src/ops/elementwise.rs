@@ -72,6 +72,9 @@ unary! {
     /// `x sigmoid(x)`, also called swish.
     silu from input: |x| x * simd::sigmoid::<FMA>(x),
         |x| { let s = simd::sigmoid::<FMA>(x); s * fma::<FMA>(x, 1.0 - s, 1.0) };
+    /// `x` for positive x, else `e^x - 1` (exponential linear unit, alpha 1).
+    elu from output: |x| if x > 0.0 { x } else { simd::exp::<FMA>(x) - 1.0 },
+        |y| if y > 0.0 { 1.0 } else { y + 1.0 };
     /// Gaussian error linear unit in the tanh form (Hendrycks & Gimpel, 2016).
     gelu from input: |x| {
         let t = simd::tanh::<FMA>(GELU_A * fma::<FMA>(GELU_B * x * x, x, x));
@@ -84,7 +87,7 @@ unary! {
     /// `ln(1 + e^x)`.
     softplus from input: |x| {
         let positive = if x > 0.0 { x } else { 0.0 };
-        positive + libm::log1pf(simd::exp::<FMA>(-x.abs()))
+        positive + simd::ln_1p::<FMA>(simd::exp::<FMA>(-x.abs()))
     }, |x| simd::sigmoid::<FMA>(x);
     /// Sine.
     sin from input: |x| libm::sinf(x), |x| libm::cosf(x);

@@ -65,6 +65,14 @@ impl Default for AdamConfig {
     }
 }
 
+impl AdamConfig {
+    /// AdamW at this rate and decay, other constants as usual.
+    #[must_use]
+    pub fn adamw(learning_rate: f32, weight_decay: f32) -> Self {
+        Self { learning_rate, weight_decay, ..Self::default() }
+    }
+}
+
 struct Moments {
     param: Param,
     decays: bool,
