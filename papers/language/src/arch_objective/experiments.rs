@@ -236,7 +236,7 @@ pub(super) fn replicate(
         for architecture in Architecture::ALL {
             let name = format!("{} from random weights {}", architecture.name(), index + 1);
             let graded = run.part(&name, |run| {
-                let model = shared.model(architecture);
+                let model = shared.model(architecture)?;
                 shared.finetune(run, work, &name, &model)
             })?;
             random.push((architecture, graded));
@@ -259,14 +259,15 @@ impl<'a> Shared<'a> {
     }
 
     /// A model with this replicate's random weights.
-    fn model(&self, architecture: Architecture) -> Model {
+    fn model(&self, architecture: Architecture) -> Result<Model> {
         let seed = self.stream.child(2).at(0).next_u64();
         let sizes = self.prepared.sizes(self.config);
         Model::new(architecture, sizes, self.prepared.vocabulary.start(), &Init::new(seed))
+            .map_err(|e| Error::failed(e.to_string()))
     }
 
     fn restored(&self, architecture: Architecture, weights: &[Vec<f32>]) -> Result<Model> {
-        let model = self.model(architecture);
+        let model = self.model(architecture)?;
         for (param, values) in model.params().iter().zip(weights) {
             param.set(values).map_err(|e| Error::failed(e.to_string()))?;
         }
@@ -293,7 +294,7 @@ impl<'a> Shared<'a> {
         let trained = run.part("pretraining", |run| match &self.config.checkpoint {
             Some(path) => self.load(Path::new(path), cell),
             None => {
-                let model = self.model(architecture);
+                let model = self.model(architecture)?;
                 let steps = self.config.pretraining_steps();
                 let trained = self.train(run, work, &name, &model, objective, steps, 0)?;
                 self.save(&model, cell, index, run.seed())?;
@@ -308,7 +309,7 @@ impl<'a> Shared<'a> {
         let short = if adapted.is_some() {
             let steps = self.config.adaptation_steps();
             let name = format!("{name}, short");
-            let model = self.model(architecture);
+            let model = self.model(architecture)?;
             Some(self.train(run, work, &name, &model, objective, steps, 0)?.curve)
         } else {
             None
@@ -473,7 +474,7 @@ impl<'a> Shared<'a> {
                 Invalid::new(place, "a model of the same text and tokenizer", "one of another text").into()
             );
         }
-        let model = self.model(cell.architecture());
+        let model = self.model(cell.architecture())?;
         checkpoint.restore(&model.params()).map_err(problem)?;
         let sampler = self.sampler(cell.objective());
         let held =

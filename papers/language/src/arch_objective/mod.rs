@@ -32,7 +32,6 @@
 //! ```
 
 pub mod adaptation;
-mod attention;
 pub mod cells;
 mod config;
 pub mod corpus;

@@ -1,14 +1,16 @@
-//! The three Transformers: pre-norm blocks, GELU, rotary positions, one matrix for input and output embedding.
+//! The three Transformers: pre-norm blocks, GELU, rotary positions, one table for input and output embedding.
 //!
 //! A causal and a non-causal decoder are one model under two masks ([`super::masks`]). An encoder-decoder has `layers` blocks in
 //! each of its two stacks, hence about twice the weights; each token passes one of them, so the work for a token is that of
 //! a decoder, but for the attention across.
 
-use ream_nn::{Init, Module, Param, Result, Tensor, no_grad, ops};
+use ream_nn::layers::{Embedding, Memory, Positions, Stack, TransformerConfig};
+use ream_nn::ops::{self, Mask};
+use ream_nn::{Init, Module, Param, Result, Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
-use super::attention::{Attention, Mask, Norm, Projection, Rotary};
 use super::cells::Architecture;
+use super::masks;
 use super::objectives::Example;
 
 /// Sizes of a model.
@@ -24,66 +26,18 @@ pub struct Sizes {
     pub vocabulary: usize,
 }
 
-/// Attention, attention to the encoder where there is one, perceptron; each behind a norm and added to the stream.
-struct Block {
-    norm: Norm,
-    attention: Attention,
-    across: Option<(Norm, Attention)>,
-    mlp_norm: Norm,
-    up: Projection,
-    down: Projection,
-}
-
-impl Block {
-    fn new(init: &Init, sizes: Sizes, across: bool) -> Self {
-        let d = sizes.d;
-        let deviation = 1.0 / (d as f32).sqrt();
-        // What is added to the stream starts small, so that its size does not grow with the depth.
-        let depth = 1.0 / (2.0 * sizes.layers as f32).sqrt();
-        let attention = |name: &str| Attention::new(&init.at(name), d, sizes.heads, deviation * depth);
-        Self {
-            norm: Norm::new(&init.at("norm"), d),
-            attention: attention("attention"),
-            across: across.then(|| (Norm::new(&init.at("across_norm"), d), attention("across"))),
-            mlp_norm: Norm::new(&init.at("mlp_norm"), d),
-            up: Projection::new(&init.at("up"), d, 4 * d, deviation),
-            down: Projection::new(&init.at("down"), 4 * d, d, 0.5 * deviation * depth),
+impl Sizes {
+    fn transformer(self) -> TransformerConfig {
+        TransformerConfig {
+            vocabulary: self.vocabulary,
+            d: self.d,
+            layers: self.layers,
+            heads: self.heads,
+            positions: Positions::Rope,
+            bias: false,
+            ..TransformerConfig::default()
         }
     }
-
-    fn forward(
-        &self,
-        x: &Tensor,
-        mask: &Mask,
-        rotary: &Rotary,
-        encoded: Option<(&Tensor, &Mask)>,
-    ) -> Result<Tensor> {
-        let normed = self.norm.forward(x)?;
-        let mut x = x.add(&self.attention.forward(&normed, &normed, mask, Some(rotary))?)?;
-        if let (Some((norm, across)), Some((memory, mask))) = (&self.across, encoded) {
-            x = x.add(&across.forward(&norm.forward(&x)?, memory, mask, None)?)?;
-        }
-        let hidden = self.up.forward(&self.mlp_norm.forward(&x)?)?.gelu();
-        x.add(&self.down.forward(&hidden)?)
-    }
-}
-
-impl Module for Block {
-    fn params(&self) -> Vec<Param> {
-        let mut params = [self.norm.params(), self.attention.params()].concat();
-        if let Some((norm, attention)) = &self.across {
-            params.extend([norm.params(), attention.params()].concat());
-        }
-        params.extend(self.mlp_norm.params());
-        params.extend([self.up.0.clone(), self.down.0.clone()]);
-        params
-    }
-}
-
-/// Encoder of an encoder-decoder.
-struct Encoder {
-    blocks: Vec<Block>,
-    norm: Norm,
 }
 
 /// A Transformer of the grid.
@@ -91,10 +45,10 @@ pub struct Model {
     architecture: Architecture,
     sizes: Sizes,
     start: u32,
-    embedding: Param,
-    encoder: Option<Encoder>,
-    blocks: Vec<Block>,
-    norm: Norm,
+    /// Tokens on their way in, on both sides, and on their way out.
+    embedding: Embedding,
+    encoder: Option<Stack>,
+    decoder: Stack,
 }
 
 /// Sequences of one batch, padded to one length.
@@ -121,24 +75,21 @@ impl Padded {
 impl Model {
     /// With random weights that depend on `init` and their names only: both decoders start alike. `start` is the token that a
     /// decoder behind an encoder sees first.
-    pub fn new(architecture: Architecture, sizes: Sizes, start: u32, init: &Init) -> Self {
-        let across = architecture == Architecture::EncoderDecoder;
-        let stack = |name: &str, across: bool| -> Vec<Block> {
-            (0..sizes.layers).map(|i| Block::new(&init.at(name).at(i), sizes, across)).collect()
-        };
-        let encoder = across.then(|| Encoder {
-            blocks: stack("encoder", false),
-            norm: Norm::new(&init.at("encoder_norm"), sizes.d),
-        });
-        Self {
+    ///
+    /// # Errors
+    /// Heads that do not divide the width into even parts.
+    pub fn new(architecture: Architecture, sizes: Sizes, start: u32, init: &Init) -> Result<Self> {
+        let config = sizes.transformer();
+        let behind = architecture == Architecture::EncoderDecoder;
+        let encoder = behind.then(|| Stack::new(&init.at("encoder"), &config, false)).transpose()?;
+        Ok(Self {
             architecture,
             sizes,
             start,
-            embedding: init.normal("embedding", &[sizes.vocabulary, sizes.d], 0.02),
+            embedding: Embedding::new(&init.at("tokens"), sizes.vocabulary, sizes.d, 0.02),
             encoder,
-            blocks: stack("blocks", across),
-            norm: Norm::new(&init.at("final_norm"), sizes.d),
-        }
+            decoder: Stack::new(&init.at("decoder"), &config, behind)?,
+        })
     }
 
     /// Its architecture.
@@ -163,58 +114,35 @@ impl Model {
     }
 
     fn embed(&self, padded: &Padded) -> Result<Tensor> {
-        ops::embedding(&self.embedding.tensor(), &padded.ids, &[padded.samples, padded.length])
+        self.embedding.forward(&padded.ids, &[padded.samples, padded.length])
     }
 
     /// Final hidden states: `[samples, length, d]` over what the decoder reads.
     fn hidden(&self, examples: &[&Example]) -> Result<Tensor> {
         match &self.encoder {
             None => self.decode_alone(examples),
-            Some(encoder) => {
-                let memory = self.encode(encoder, examples)?;
-                self.decode_behind(&memory, examples)
-            }
+            Some(encoder) => self.decode_behind(&self.encode(encoder, examples)?, examples),
         }
     }
 
     fn decode_alone(&self, examples: &[&Example]) -> Result<Tensor> {
         let padded = Padded::new(examples.iter().map(|e| e.tokens[..e.tokens.len() - 1].to_vec()));
-        let n_in: Vec<usize> = examples.iter().map(|e| e.n_in).collect();
-        let mask = Mask::decoder(self.architecture, &n_in, padded.length)?;
-        let rotary = Rotary::new(padded.length, self.sizes.d / self.sizes.heads)?;
-        let mut x = self.embed(&padded)?;
-        for block in &self.blocks {
-            x = block.forward(&x, &mask, &rotary, None)?;
-        }
-        self.norm.forward(&x)
+        let mask = masks::of_decoder(self.architecture, &inputs(examples));
+        self.decoder.forward(&self.embed(&padded)?, None, &mask, None)
     }
 
-    fn encode(&self, encoder: &Encoder, examples: &[&Example]) -> Result<Tensor> {
+    fn encode(&self, encoder: &Stack, examples: &[&Example]) -> Result<Tensor> {
         let padded = Padded::new(examples.iter().map(|e| e.input().to_vec()));
-        let lengths: Vec<usize> = examples.iter().map(|e| e.n_in).collect();
-        let mask = Mask::lengths(&lengths, padded.length, padded.length)?;
-        let rotary = Rotary::new(padded.length, self.sizes.d / self.sizes.heads)?;
-        let mut x = self.embed(&padded)?;
-        for block in &encoder.blocks {
-            x = block.forward(&x, &mask, &rotary, None)?;
-        }
-        encoder.norm.forward(&x)
+        encoder.forward(&self.embed(&padded)?, None, &masks::of_input(&inputs(examples)), None)
     }
 
-    fn decode_behind(&self, memory: &Tensor, examples: &[&Example]) -> Result<Tensor> {
+    fn decode_behind(&self, encoded: &Tensor, examples: &[&Example]) -> Result<Tensor> {
         let padded = Padded::new(examples.iter().map(|e| {
             let target = e.target();
             [&[self.start], &target[..target.len() - 1]].concat()
         }));
-        let lengths: Vec<usize> = examples.iter().map(|e| e.n_in).collect();
-        let mask = Mask::causal(padded.length)?;
-        let across = Mask::lengths(&lengths, padded.length, memory.shape()[1])?;
-        let rotary = Rotary::new(padded.length, self.sizes.d / self.sizes.heads)?;
-        let mut x = self.embed(&padded)?;
-        for block in &self.blocks {
-            x = block.forward(&x, &mask, &rotary, Some((memory, &across)))?;
-        }
-        self.norm.forward(&x)
+        let memory = Memory { states: encoded, mask: &masks::of_input(&inputs(examples)) };
+        self.decoder.forward(&self.embed(&padded)?, None, &Mask::causal(), Some(memory))
     }
 
     /// Where in the decoder's reading each token with loss is predicted, and which token it is.
@@ -240,7 +168,7 @@ impl Model {
             targets.extend(tokens);
         }
         let flat = hidden.reshape(&[hidden.rows(), hidden.last()])?.index_select(0, &rows)?;
-        Ok((ops::linear(&flat, &self.embedding.tensor(), None)?, targets))
+        Ok((self.embedding.logits(&flat)?, targets))
     }
 
     /// Mean negative log-likelihood in nats over the tokens with loss of all examples together, shape `[]`.
@@ -274,15 +202,18 @@ impl Model {
 
 impl Module for Model {
     fn params(&self) -> Vec<Param> {
-        let mut params = vec![self.embedding.clone()];
-        if let Some(encoder) = &self.encoder {
-            params.extend(encoder.blocks.params());
-            params.extend(encoder.norm.params());
-        }
-        params.extend(self.blocks.params());
-        params.extend(self.norm.params());
-        params
+        [
+            self.embedding.params(),
+            self.encoder.as_ref().map(Module::params).unwrap_or_default(),
+            self.decoder.params(),
+        ]
+        .concat()
     }
+}
+
+/// Tokens of input of each example.
+fn inputs(examples: &[&Example]) -> Vec<usize> {
+    examples.iter().map(|e| e.n_in).collect()
 }
 
 #[cfg(test)]
@@ -293,7 +224,7 @@ mod tests {
     const SIZES: Sizes = Sizes { d: 16, heads: 2, layers: 2, vocabulary: 40 };
 
     fn model(architecture: Architecture) -> Model {
-        Model::new(architecture, SIZES, 39, &Init::new(3))
+        Model::new(architecture, SIZES, 39, &Init::new(3)).unwrap()
     }
 
     fn example(seed: u64, n: usize, n_in: usize) -> Example {
@@ -304,7 +235,7 @@ mod tests {
     /// Logits of every position of a decoder, for tests that look at all of them.
     fn all_logits(model: &Model, example: &Example) -> Vec<Vec<u32>> {
         let hidden = no_grad(|| model.hidden(&[example])).unwrap();
-        let logits = ops::linear(&hidden, &model.embedding.tensor(), None).unwrap();
+        let logits = model.embedding.logits(&hidden).unwrap();
         logits.data().chunks(SIZES.vocabulary).map(|row| row.iter().map(|x| x.to_bits()).collect()).collect()
     }
 
@@ -419,7 +350,7 @@ mod tests {
     #[test]
     fn an_encoder_decoder_has_about_twice_the_weights() {
         let sizes = Sizes { d: 96, heads: 4, layers: 4, vocabulary: 775 };
-        let count = |a| Model::new(a, sizes, 0, &Init::new(1)).parameter_count();
+        let count = |a| Model::new(a, sizes, 0, &Init::new(1)).unwrap().parameter_count();
         let (decoder, both) = (count(Architecture::CausalDecoder), count(Architecture::EncoderDecoder));
         assert!((480_000..560_000).contains(&decoder), "{decoder}");
         assert!((1.9..2.3).contains(&(both as f64 / decoder as f64)), "{both}");

@@ -165,21 +165,6 @@ fn the_users_own_files() {
 }
 
 #[test]
-fn a_training_that_diverges_names_the_cell_and_the_step() {
-    let config = Config { learning_rate: 1.0, clip: 1e9, cells: vec![Cell::CdFlm], ..tiny() };
-    let mut run = Run::in_memory(1);
-    let prepared = Prepared::of(&config, &mut run, sample(6, 20), None).unwrap();
-    // With a learning rate of 1 it may survive; then its loss is at least no better than guessing.
-    match grid(&config, &mut run, &prepared) {
-        Err(error) => assert!(error.to_string().contains("cd-flm 1: "), "{error}"),
-        Ok(()) => {
-            let bits = run.observations().into_iter().find(|o| o.measure == "validation_bits").unwrap().value;
-            assert!(bits > 2.0, "{bits}");
-        }
-    }
-}
-
-#[test]
 fn later_seeds_say_what_to_set_instead() {
     let needs = ArchObjective::needs(&Config::preset(Preset::Full));
     assert_eq!((needs.data.len(), needs.threads), (3, 2));

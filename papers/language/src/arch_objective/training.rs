@@ -42,11 +42,9 @@ pub fn fit(
     mut report: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<(), NnError> {
     let config = AdamConfig {
-        learning_rate: recipe.learning_rate as f32,
-        weight_decay: recipe.weight_decay as f32,
         beta2: 0.99,
         decay_matrices_only: true,
-        ..AdamConfig::default()
+        ..AdamConfig::adamw(recipe.learning_rate as f32, recipe.weight_decay as f32)
     };
     let mut optimiser = Adam::new(&model.params(), config);
     let warmup = recipe.warmup.min(recipe.steps / 10);
@@ -265,7 +263,7 @@ mod tests {
 
     fn tiny(architecture: Architecture, vocabulary: &Vocabulary) -> Model {
         let sizes = Sizes { d: 16, heads: 2, layers: 1, vocabulary: vocabulary.size() };
-        Model::new(architecture, sizes, vocabulary.start(), &Init::new(1))
+        Model::new(architecture, sizes, vocabulary.start(), &Init::new(1)).unwrap()
     }
 
     fn recipe(steps: u64) -> Recipe {
@@ -381,5 +379,14 @@ mod tests {
             if step == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert!(matches!(stopped, Err(NnError::Stopped(4))));
+    }
+    #[test]
+    fn a_training_that_diverges_says_where() {
+        let vocabulary = vocabulary();
+        let model = tiny(Architecture::NonCausalDecoder, &vocabulary);
+        let batch = |_| vec![Example { tokens: vec![1, 2, 3], n_in: 1 }];
+        let wild = Recipe { learning_rate: 1e30, warmup: 0, ..recipe(20) };
+        let error = fit(&model, &wild, batch, |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(error, NnError::NotFinite { .. }), "{error}");
     }
 }
