@@ -1,5 +1,13 @@
 //! Tells the program which commit it was built from.
 
 fn main() -> std::io::Result<()> {
-    ream_build::program(&["ream-rand", "ream-paper", "ream-stats", "ream-data", "ream-lab"])
+    ream_build::program(&[
+        "ream-rand",
+        "ream-paper",
+        "ream-stats",
+        "ream-data",
+        "ream-lab",
+        "ream-nn",
+        "ream-lm",
+    ])
 }

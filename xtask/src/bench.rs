@@ -1,5 +1,7 @@
 //! Recorded workloads: raw numbers, versions and commands under `benches/runs/<date>-<machine>/`.
 
+pub(crate) mod nn;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -26,12 +28,22 @@ struct Workload {
 
 /// A suite with everything needed to read it later.
 #[derive(Serialize)]
-struct Record {
+struct Record<Body> {
     suite: String,
+    /// The command that was typed.
+    command: String,
     date: String,
     commit: String,
+    /// Whether the sources were as committed.
+    clean: bool,
     machine: Machine,
     rustc: String,
+    #[serde(flatten)]
+    body: Body,
+}
+
+#[derive(Serialize)]
+struct Workloads {
     workloads: Vec<Workload>,
 }
 
@@ -42,17 +54,28 @@ struct Machine {
     load_before: String,
 }
 
-const SUITES: [&str; 5] = ["build", "start-up", "overhead", "smoke", "full"];
+const SUITES: [&str; 6] = ["build", "start-up", "overhead", "smoke", "full", NN];
+
+/// The suite that has a module of its own.
+const NN: &str = "nn";
 
 /// Runs suites and writes one JSON file for each.
-pub(crate) fn run(wanted: &[String], repeat: usize) -> Result<()> {
+pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Result<()> {
     if let Some(unknown) = wanted.iter().find(|w| !SUITES.contains(&w.as_str())) {
         return Err(format!("there is no suite `{unknown}`; they are {}", SUITES.join(", ")));
     }
+    if wanted.iter().any(|w| w == NN) {
+        let (folder, load_before) = (folder()?, load());
+        let report = nn::measure(neural)?;
+        write(&neural.file(&folder), NN, report, load_before)?;
+    }
+    if wanted.iter().all(|w| w == NN) && !wanted.is_empty() {
+        return Ok(());
+    }
     let program = build("release", &[])?;
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let folder = root().join("benches/runs").join(format!("{}-{}", date()?, machine_word()));
-    for suite in SUITES {
+    let folder = folder()?;
+    for suite in SUITES.into_iter().filter(|&suite| suite != NN) {
         let named = wanted.iter().any(|w| w == suite);
         // Minutes of two cores: only when asked for.
         if !(named || wanted.is_empty() && !matches!(suite, "full" | "build")) {
@@ -66,33 +89,46 @@ pub(crate) fn run(wanted: &[String], repeat: usize) -> Result<()> {
             "smoke" => presets(&program, home.path(), "smoke", repeat)?,
             _ => presets(&program, home.path(), "full", 1)?,
         };
-        write(&folder, suite, workloads, load_before)?;
+        for workload in &workloads {
+            println!(
+                "{:<34} {:8.3} s  (median of {})",
+                workload.name,
+                workload.median,
+                workload.seconds.len()
+            );
+        }
+        write(&folder.join(format!("{suite}.json")), suite, Workloads { workloads }, load_before)?;
     }
     Ok(())
 }
 
-fn write(folder: &Path, suite: &str, workloads: Vec<Workload>, load_before: String) -> Result<()> {
-    for workload in &workloads {
-        println!("{:<34} {:8.3} s  (median of {})", workload.name, workload.median, workload.seconds.len());
-    }
+/// Where this day's records of this machine go.
+fn folder() -> Result<PathBuf> {
+    Ok(root().join("benches/runs").join(format!("{}-{}", date()?, machine_word())))
+}
+
+fn write(path: &Path, suite: &str, body: impl Serialize, load_before: String) -> Result<()> {
+    let git = |args: &[&str]| output(Command::new("git").current_dir(root()).args(args));
+    let typed: Vec<String> = std::env::args().skip(1).collect();
     let record = Record {
         suite: suite.to_owned(),
+        command: format!("cargo xtask {}", typed.join(" ")),
         date: date()?,
-        commit: output(Command::new("git").current_dir(root()).args(["rev-parse", "HEAD"]))?
-            .trim()
-            .to_owned(),
+        commit: git(&["rev-parse", "HEAD"])?.trim().to_owned(),
+        clean: git(&["status", "--porcelain", "--", ".", ":!benches/runs"])?.trim().is_empty(),
         machine: Machine {
             cpu: cpu(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             load_before,
         },
         rustc: output(Command::new("rustc").arg("--version"))?.trim().to_owned(),
-        workloads,
+        body,
     };
-    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let path = folder.join(format!("{suite}.json"));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
     let text = serde_json::to_string_pretty(&record).map_err(|e| e.to_string())?;
-    std::fs::write(&path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
+    std::fs::write(path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
     println!("wrote {}", path.display());
     Ok(())
 }

@@ -29,11 +29,20 @@ enum Task {
     },
     /// Recorded workloads; writes a folder under benches/runs
     Bench {
-        /// Which suites: start-up, overhead, smoke, full; all but `full` when none is named
+        /// Which suites: build, start-up, overhead, smoke, full, nn; start-up, overhead and smoke when none is named
         suites: Vec<String>,
         /// How often each workload runs
         #[arg(long, default_value_t = 5)]
         repeat: usize,
+        /// nn: only these workloads, for instance gpt,vqae
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// nn: who else takes the same steps: torch, torch-1-thread, torch-compile, candle
+        #[arg(long, value_delimiter = ',', default_value = "torch")]
+        rivals: Vec<String>,
+        /// nn: blocks of theirs, ours, ours, theirs; ten or more are a measurement
+        #[arg(long, default_value_t = 10)]
+        blocks: usize,
     },
     /// The skeleton of a paper: paper.toml, module, test
     NewPaper {
@@ -48,7 +57,9 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Ci { steps } => ci::check(&steps),
-        Task::Bench { suites, repeat } => bench::run(&suites, repeat),
+        Task::Bench { suites, repeat, only, rivals, blocks } => {
+            bench::run(&suites, repeat, &bench::nn::Options { only, rivals, blocks })
+        }
         Task::NewPaper { slug, family } => new_paper::run(&slug, &family),
     };
     match result {

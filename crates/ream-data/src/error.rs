@@ -26,7 +26,7 @@ pub enum DataError {
         licence: String,
     },
     /// A fetched file is not what the registry says.
-    #[error("data set `{id}`: {} is damaged (SHA-256 {got}, wanted {wanted}); fetch it again with: ream data fetch {id}", path.display())]
+    #[error("data set `{id}`: {} is damaged: {got}, wanted SHA-256 {wanted}; fetch it again with: ream data fetch {id}", path.display())]
     Damaged {
         /// The data set.
         id: String,
@@ -34,7 +34,7 @@ pub enum DataError {
         path: PathBuf,
         /// Checksum wanted.
         wanted: String,
-        /// Checksum found.
+        /// What was found: another checksum, another size, nothing.
         got: String,
     },
     /// Fetching failed; nothing was kept.

@@ -85,7 +85,7 @@ impl Store {
                 licence: set.licence.clone(),
             }),
             (Condition::Damaged, Form::File) => {
-                Err(damaged(set, &place, &set.sha256, "of another size".to_owned()))
+                Err(damaged(set, &place, &set.sha256, "it has another size".to_owned()))
             }
             (_, Form::Folder) => {
                 compare(set, &place)?;
@@ -213,13 +213,14 @@ fn compare(set: &DataSet, place: &Path) -> Result<(), DataError> {
     for file in &set.files {
         let path = file_at(set, place, file);
         let got = match fs::metadata(&path) {
-            Ok(meta) if meta.len() == file.bytes => hash_file(&path)?,
-            Ok(_) => "of another size".to_owned(),
-            Err(_) => "of nothing: it is missing".to_owned(),
+            Ok(meta) if meta.len() == file.bytes => match hash_file(&path)? {
+                hash if hash == file.sha256 => continue,
+                hash => format!("its SHA-256 is {hash}"),
+            },
+            Ok(_) => "it has another size".to_owned(),
+            Err(_) => "it is missing".to_owned(),
         };
-        if got != file.sha256 {
-            return Err(damaged(set, &path, &file.sha256, got));
-        }
+        return Err(damaged(set, &path, &file.sha256, got));
     }
     Ok(())
 }

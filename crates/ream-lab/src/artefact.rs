@@ -11,6 +11,23 @@ use crate::error::{Error, Result};
 use crate::files::write_durable;
 use crate::run::Run;
 
+/// Where artefacts are kept, and the code that makes them.
+#[derive(Clone, Debug)]
+pub(crate) struct ArtefactStore {
+    pub(crate) folder: PathBuf,
+    /// Hash of the paper's and its family's sources.
+    pub(crate) sources: String,
+    /// Hash of the crates below the papers.
+    pub(crate) substrate: String,
+}
+
+/// Whose code makes an artefact.
+#[derive(Clone, Copy)]
+enum Scope {
+    Paper,
+    Edition,
+}
+
 impl Run {
     /// What `train` makes, from the store when it was made before by the same code, on the same instruction set, from the
     /// same `inputs` (configuration, seed and data hashes: everything that decides the result belongs in it).
@@ -26,7 +43,31 @@ impl Run {
         inputs: &C,
         train: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        let Some(path) = self.artefact_path(name, inputs)? else { return train(self) };
+        let path = self.artefact_path(name, inputs, Scope::Paper)?;
+        self.artefact_at(name, path, train)
+    }
+
+    /// As [`Run::artefact`], shared by all papers: kept for as long as the crates below them stay the same. `train` must be code of those crates.
+    ///
+    /// # Errors
+    /// Those of [`Run::artefact`].
+    pub fn shared_artefact<C: Serialize, T: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        inputs: &C,
+        train: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let path = self.artefact_path(name, inputs, Scope::Edition)?;
+        self.artefact_at(name, path, train)
+    }
+
+    fn artefact_at<T: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        path: Option<PathBuf>,
+        train: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let Some(path) = path else { return train(self) };
         if let Some(found) = read(&path) {
             return Ok(found);
         }
@@ -46,8 +87,13 @@ impl Run {
         Ok(made)
     }
 
-    fn artefact_path<C: Serialize>(&self, name: &str, inputs: &C) -> Result<Option<PathBuf>> {
-        let Some((store, code)) = self.artefact_store() else { return Ok(None) };
+    fn artefact_path<C: Serialize>(&self, name: &str, inputs: &C, scope: Scope) -> Result<Option<PathBuf>> {
+        let Some(store) = self.artefact_store() else { return Ok(None) };
+        let code = match scope {
+            Scope::Paper => format!("{} {}", store.sources, store.substrate),
+            Scope::Edition => store.substrate.clone(),
+        };
+        let store = &store.folder;
         let key = serde_json::json!([name, canonical(inputs)?, code, crate::machine::isa()]);
         let hash = hex(&Sha256::digest(key.to_string().as_bytes()));
         Ok(Some(store.join(format!("{name}-{}.bin", &hash[..24]))))
@@ -73,7 +119,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut trained = 0;
         let mut get = |inputs: (u64, &str), code: &str| -> Vec<f64> {
-            let mut run = Run::in_memory(1).with_artefacts(home.path(), code);
+            let mut run = Run::in_memory(1).with_artefacts(home.path(), code, "below");
             run.artefact("model", &inputs, |_| {
                 trained += 1;
                 Ok(vec![1.5, f64::from(trained)])
@@ -91,6 +137,21 @@ mod tests {
             }
         }
         assert_eq!(get((1, "a"), "code"), [1.5, 4.0], "a damaged file is trained again");
+    }
+
+    #[test]
+    fn a_shared_artefact_serves_all_papers_until_the_crates_below_change() {
+        let home = tempfile::tempdir().unwrap();
+        let mut trained = 0;
+        let mut get = |sources: &str, substrate: &str| -> u64 {
+            let mut run = Run::in_memory(1).with_artefacts(home.path(), sources, substrate);
+            run.shared_artefact("base", &1, |_| {
+                trained += 1;
+                Ok(trained)
+            })
+            .unwrap()
+        };
+        assert_eq!((get("one paper", "a"), get("another paper", "a"), get("one paper", "b")), (1, 1, 2));
     }
 
     #[test]

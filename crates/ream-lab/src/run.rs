@@ -11,6 +11,7 @@ use ream_rand::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::artefact::ArtefactStore;
 use crate::checkpoint::{Checkpoint, Saved};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventLog};
@@ -45,8 +46,7 @@ pub struct Run {
     selected: Option<BTreeSet<String>>,
     own_data: Option<PathBuf>,
     store: ream_data::Store,
-    /// Where artefacts are kept, and the code that makes them.
-    artefacts: Option<(PathBuf, String)>,
+    artefacts: Option<ArtefactStore>,
     sink: Sink,
     /// Observations of the parts under way, innermost last; the first frame is the seed's own.
     frames: Vec<Frame>,
@@ -83,7 +83,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) selected: Option<BTreeSet<String>>,
     pub(crate) own_data: Option<PathBuf>,
     pub(crate) store: ream_data::Store,
-    pub(crate) code: String,
+    /// Hashes of the paper's sources and of the crates below.
+    pub(crate) code: (String, String),
     pub(crate) seed_dir: &'a Path,
     pub(crate) cancel: PathBuf,
     pub(crate) stop: Arc<AtomicBool>,
@@ -134,7 +135,11 @@ impl Run {
             selected: setup.selected,
             own_data: setup.own_data,
             store: setup.store,
-            artefacts: Some((crate::home().join("artefacts"), setup.code)),
+            artefacts: Some(ArtefactStore {
+                folder: crate::home().join("artefacts"),
+                sources: setup.code.0,
+                substrate: setup.code.1,
+            }),
             sink: Sink::Directory { seed_dir: setup.seed_dir.to_owned(), cancel: setup.cancel, log },
             seconds_before: checkpoint.seconds,
             checkpoint,
@@ -144,13 +149,14 @@ impl Run {
     }
 
     /// Where artefacts live and which code makes them; `None` in memory.
-    pub(crate) fn artefact_store(&self) -> Option<&(PathBuf, String)> {
+    pub(crate) fn artefact_store(&self) -> Option<&ArtefactStore> {
         self.artefacts.as_ref()
     }
 
     #[cfg(test)]
-    pub(crate) fn with_artefacts(mut self, folder: &Path, code: &str) -> Self {
-        self.artefacts = Some((folder.to_owned(), code.to_owned()));
+    pub(crate) fn with_artefacts(mut self, folder: &Path, sources: &str, substrate: &str) -> Self {
+        let (sources, substrate) = (sources.to_owned(), substrate.to_owned());
+        self.artefacts = Some(ArtefactStore { folder: folder.to_owned(), sources, substrate });
         self
     }
 

@@ -87,7 +87,7 @@ fn run_seed(
         selected: selected_measures(paper, &record.claims),
         own_data: record.own_data.as_ref().map(|own| own.path.clone()),
         store: ream_data::Store::open(crate::home().join("data")),
-        code: format!("{} {}", record.code.sources, record.code.substrate),
+        code: (record.code.sources.clone(), record.code.substrate.clone()),
         seed_dir,
         cancel: dir.file("cancel"),
         stop,

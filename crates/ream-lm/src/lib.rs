@@ -13,5 +13,7 @@
 //! ```
 
 pub mod bpe;
+pub mod small;
 
 pub use bpe::{Bpe, BpeError, Encoder};
+pub use small::{SmallConfig, SmallLm};

@@ -1,5 +1,5 @@
 //! Rates of our convolutions, and the time of one pass forward and back through a small image autoencoder:
-//! `cargo run --release -p ream-nn --example conv_rate [THREADS]`.
+//! `cargo run --release -p ream-nn --example conv_rate [THREADS [BATCH]]`.
 #![expect(clippy::print_stdout, reason = "an example's output")]
 use std::time::Instant;
 
@@ -54,7 +54,7 @@ fn rates(batch: usize, side: usize, c_in: usize, c_out: usize, stride: usize) ->
     Ok(())
 }
 
-fn autoencoder() -> Result<()> {
+fn autoencoder(batch: usize) -> Result<()> {
     let init = Init::new(1);
     let (same, down) = (Conv::same(3), Conv::same(3).stride(2));
     let stem = Conv2d::new(&init.at("stem"), 1, 32, 3, down, true);
@@ -67,7 +67,7 @@ fn autoencoder() -> Result<()> {
     let up1 = Upsample::new(&init.at("up1"), 64, 32);
     let up2 = Upsample::new(&init.at("up2"), 32, 32);
     let last = Conv2d::new(&init.at("last"), 32, 1, 3, same, true);
-    let x = Tensor::randn(&[64, 28, 28, 1], 1.0, &mut Stream::new(2, "images").at(0));
+    let x = Tensor::randn(&[batch, 28, 28, 1], 1.0, &mut Stream::new(2, "images").at(0));
     let step = || -> Result<[f64; 2]> {
         let start = Instant::now();
         let h = wider.forward(&stem.forward(&x)?.silu())?;
@@ -85,7 +85,7 @@ fn autoencoder() -> Result<()> {
         best = [best[0].min(times[0]), best[1].min(times[1])];
     }
     println!(
-        "autoencoder 64 x 28 x 28: forward {:.2} ms, with gradients {:.2} ms",
+        "autoencoder {batch} x 28 x 28: forward {:.2} ms, with gradients {:.2} ms",
         best[0] * 1e3,
         best[1] * 1e3
     );
@@ -94,18 +94,19 @@ fn autoencoder() -> Result<()> {
 
 fn main() -> Result<()> {
     let threads = std::env::args().nth(1).and_then(|t| t.parse().ok()).unwrap_or(2);
+    let batch = std::env::args().nth(2).and_then(|t| t.parse().ok()).unwrap_or(64);
     ream_nn::set_threads(threads);
-    for (batch, side, c_in, c_out, stride) in [
-        (64, 28, 32, 64, 1),
-        (64, 14, 64, 64, 1),
-        (64, 7, 64, 64, 1),
-        (64, 32, 16, 16, 1),
-        (64, 32, 1, 16, 1),
-        (64, 32, 16, 32, 2),
-        (64, 28, 32, 1, 1),
-        (64, 28, 32, 32, 1),
+    for (side, c_in, c_out, stride) in [
+        (28, 32, 64, 1),
+        (14, 64, 64, 1),
+        (7, 64, 64, 1),
+        (32, 16, 16, 1),
+        (32, 1, 16, 1),
+        (32, 16, 32, 2),
+        (28, 32, 1, 1),
+        (28, 32, 32, 1),
     ] {
         rates(batch, side, c_in, c_out, stride)?;
     }
-    autoencoder()
+    autoencoder(batch)
 }

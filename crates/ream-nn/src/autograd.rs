@@ -203,6 +203,7 @@ impl Tensor {
             let Some(grad) = sink.grads.remove(&tensor.id()) else { continue };
             drop(tensor);
             (node.backward)(grad, &mut sink)?;
+            crate::profile::ended(node.name, true);
             pending.extend(node.parents.into_iter().map(Pending));
         }
         Ok(Gradients { grads: sink.grads })

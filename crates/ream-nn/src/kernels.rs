@@ -49,11 +49,6 @@ pub(crate) fn scale(x: &mut [f32], factor: f32) {
     threads::chunks(x, CHUNK, |_, x| scale_chunk(x, factor));
 }
 
-/// `x *= factor` on the calling thread.
-pub(crate) fn scale_serial(x: &mut [f32], factor: f32) {
-    scale_chunk(x, factor);
-}
-
 /// Sum of all elements: chunks in lanes, chunk sums in order and in f64.
 pub(crate) fn sum(x: &[f32]) -> f64 {
     let jobs = x.len().div_ceil(CHUNK);

@@ -3,7 +3,9 @@
 mod autograd;
 mod buffer;
 mod conv;
+pub mod diffusion;
 mod error;
+pub mod evolution;
 pub mod gemm;
 mod gradcheck;
 mod kernels;
@@ -12,6 +14,8 @@ pub mod memory;
 pub mod models;
 pub mod ops;
 mod param;
+pub mod profile;
+pub mod quantizers;
 pub mod sampling;
 mod simd;
 mod tensor;

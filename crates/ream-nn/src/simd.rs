@@ -86,13 +86,11 @@ pub(crate) use vectorised;
 /// `e^x` to about 1 unit in the last place; 0 below -87.3, infinity above 88.7, NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
-    // x = n ln 2 + r; adding and taking away 1.5 * 2^23 rounds to an integer.
+    // x = n ln 2 + r; adding 1.5 * 2^23 rounds to an integer, and leaves it in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    let clipped = if x > 88.8 { 88.8 } else { x };
-    let clipped = if clipped < -87.4 { -87.4 } else { clipped };
-    let shifted = fma::<FMA>(clipped, core::f32::consts::LOG2_E, ROUND);
+    let shifted = fma::<FMA>(x, core::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = fma::<FMA>(n, -0.693_359_4, clipped);
+    let r = fma::<FMA>(n, -0.693_359_4, x);
     let r = fma::<FMA>(n, 2.121_944_4e-4, r);
     // Minimax polynomial of (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2 (Moshier, Cephes `expf`).
     let p = fma::<FMA>(1.987_569_1e-4, r, 1.398_2e-3);
@@ -101,13 +99,11 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     let p = fma::<FMA>(p, r, 1.666_666_5e-1);
     let p = fma::<FMA>(p, r, 0.5);
     let y = fma::<FMA>(p * r, r, r) + 1.0;
-    // 2^n in two halves, since n may be 128.
-    let half = (n * 0.5) as i32;
-    let rest = n as i32 - half;
-    let power = |k: i32| f32::from_bits(((k + 127) as u32) << 23);
-    let value = y * power(half) * power(rest);
+    // Times 2^n: n is added to the exponent, which fits whenever the result is a normal number.
+    let value = f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23));
     let value = if x < -87.336_54 { 0.0 } else { value };
-    if x > 88.722_84 { f32::INFINITY } else { value }
+    // Infinity above, and NaN for NaN.
+    if x <= 88.722_84 { value } else { x + f32::INFINITY }
 }
 
 /// Hyperbolic tangent to about 2 units in the last place.
@@ -148,7 +144,7 @@ pub(crate) fn ln_1p<const FMA: bool>(x: f32) -> f32 {
     let p = fma::<FMA>(p, f, -1.666_805_8e-1);
     let p = fma::<FMA>(p, f, 2.000_071_5e-1);
     let p = fma::<FMA>(p, f, -2.499_999_4e-1);
-    let p = fma::<FMA>(p, f, 3.333_333_1e-1);
+    let p = fma::<FMA>(p, f, 3.333_333e-1);
     let log = fma::<FMA>(p * z, f, -0.5 * z) + f;
     let log = if big { log + core::f32::consts::LN_2 } else { log };
     log + lost

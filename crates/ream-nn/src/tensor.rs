@@ -129,6 +129,7 @@ impl Tensor {
         parents: &[&Tensor],
         backward: impl FnOnce(Buffer, &mut Sink) -> Result<()> + Send + 'static,
     ) -> Self {
+        crate::profile::ended(name, false);
         let wanted = grad_enabled() && parents.iter().any(|p| p.requires_grad());
         let node = wanted.then(|| Node {
             parents: parents.iter().filter(|p| p.requires_grad()).map(|p| (*p).clone()).collect(),

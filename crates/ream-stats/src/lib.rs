@@ -12,6 +12,7 @@
 //! | [`covariance`] | classical, HC0 to HC3 and cluster covariances |
 //! | [`cross_fit`] | folds and out-of-fold predictions |
 //! | [`distribution`] | normal and Student's t law |
+//! | [`spectral`] | symmetric eigenvalues, singular values, overlap of spans, linear CKA |
 //!
 //! ```
 //! use ream_stats::{Covariance, Matrix, glm, linear, rank};
@@ -76,6 +77,7 @@ mod matrix;
 pub mod metrics;
 mod qr;
 pub mod rank;
+pub mod spectral;
 mod sum;
 
 pub use covariance::Covariance;

@@ -2,6 +2,7 @@
 
 pub mod arch_objective;
 pub mod icl_gd;
+pub mod markov_lm;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
@@ -13,6 +14,7 @@ pub fn family() -> ream_lab::FamilyPapers {
         systems: vec![
             ream_lab::AnySystem::new::<arch_objective::ArchObjective>(),
             ream_lab::AnySystem::new::<icl_gd::IclGd>(),
+            ream_lab::AnySystem::new::<markov_lm::MarkovLm>(),
         ],
     }
 }

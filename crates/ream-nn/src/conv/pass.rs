@@ -10,7 +10,7 @@ use crate::threads::Shared;
 const SCRATCH: usize = 128 * 1024;
 /// Jobs wanted at least, so that a small batch keeps several threads busy.
 const JOBS: usize = 16;
-/// Up to this many output channels, inner products along the channels beat tiles of sixteen columns.
+/// Up to this many output channels, inner products along whole vectors of input channels beat tiles of sixteen columns.
 const FEW: usize = 4;
 
 /// A convolution of stride `step` with every image, written to places of the result that lie evenly.
@@ -64,7 +64,7 @@ struct Layout<'a> {
 impl Layout<'_> {
     fn pack(&self) -> Packed {
         let depth = self.taps.len() * self.inner;
-        let few = self.columns <= FEW && self.groups == 1 && self.inner >= LANES && depth > 0;
+        let few = self.columns <= FEW && self.groups == 1 && self.inner.is_multiple_of(LANES) && depth > 0;
         let width = if few { self.columns } else { self.columns.next_multiple_of(16) };
         let mut data = Buffer::scratch(self.groups * depth * width);
         let group = depth * width;
@@ -125,7 +125,7 @@ pub(super) fn forward(g: &Geometry, out: &mut [f32], x: &[f32], w: &[f32], bias:
         columns: g.group_out(),
         column_step: row,
     };
-    Pass {
+    let pass = Pass {
         geometry: g,
         input: x,
         size: g.size,
@@ -141,8 +141,8 @@ pub(super) fn forward(g: &Geometry, out: &mut [f32], x: &[f32], w: &[f32], bias:
         out_row: g.out_size[1] * g.out_channels,
         out_column: g.out_channels,
         out_size: g.out_size,
-    }
-    .run();
+    };
+    run(g, &[pass]);
 }
 
 /// Along one axis, the pixels of the input whose place plus padding leaves one residue modulo the stride.
@@ -174,6 +174,7 @@ fn residues(g: &Geometry, axis: usize) -> Vec<Residue> {
 pub(super) fn input_gradient(g: &Geometry, dx: &mut [f32], dy: &[f32], w: &[f32], bias: Option<&[f32]>) {
     let shared = Shared::new(dx);
     let row = g.taps() * g.group_in();
+    let mut passes = Vec::new();
     for y in residues(g, 0) {
         for x in residues(g, 1) {
             // The window runs forward over the gradient, so the taps run backward.
@@ -192,7 +193,7 @@ pub(super) fn input_gradient(g: &Geometry, dx: &mut [f32], dy: &[f32], w: &[f32]
                 columns: g.group_in(),
                 column_step: 1,
             };
-            Pass {
+            passes.push(Pass {
                 geometry: g,
                 input: dy,
                 size: g.out_size,
@@ -208,31 +209,44 @@ pub(super) fn input_gradient(g: &Geometry, dx: &mut [f32], dy: &[f32], w: &[f32]
                 out_row: g.stride[0] * g.size[1] * g.channels,
                 out_column: g.stride[1] * g.channels,
                 out_size: [y.count, x.count],
-            }
-            .run();
+            });
         }
     }
+    run(g, &passes);
+}
+
+/// Runs passes over the same images: a job makes its rows by one pass after another while the image is in the cache.
+fn run(g: &Geometry, passes: &[Pass<'_>]) {
+    let rows = passes.iter().map(|p| p.out_size[0]).max().unwrap_or(0);
+    if rows * g.batch == 0 {
+        return;
+    }
+    let fits = passes.iter().map(Pass::rows_that_fit).min().unwrap_or(rows);
+    let wanted = rows.div_ceil(JOBS.div_ceil(g.batch));
+    let block = fits.min(wanted).clamp(1, rows);
+    let blocks = rows.div_ceil(block);
+    g.each(g.batch * blocks, &|job| {
+        let first = job % blocks * block;
+        for pass in passes.iter().filter(|p| p.out_size[1] > 0 && p.out_size[0] > first) {
+            pass.block(job / blocks, first, block.min(pass.out_size[0] - first));
+        }
+    });
 }
 
 impl Pass<'_> {
-    fn run(&self) {
-        let [rows, columns] = self.out_size;
-        if rows * columns * self.geometry.batch == 0 {
-            return;
-        }
-        let width = (columns - 1) * self.step[1] + self.taps[1];
-        let fits = SCRATCH / (width * self.channels * self.step[0]).max(1);
-        let wanted = rows.div_ceil(JOBS.div_ceil(self.geometry.batch));
-        let block = fits.min(wanted).clamp(1, rows);
-        let blocks = rows.div_ceil(block);
-        self.geometry.each(self.geometry.batch * blocks, &|job| {
-            let first = job % blocks * block;
-            self.block(job / blocks, first, block.min(rows - first), width);
-        });
+    /// Columns of the input under one row of the result.
+    fn width(&self) -> usize {
+        (self.out_size[1].max(1) - 1) * self.step[1] + self.taps[1]
+    }
+
+    /// Rows of the result for which the padded input fits the scratch.
+    fn rows_that_fit(&self) -> usize {
+        SCRATCH / (self.width() * self.channels * self.step[0]).max(1)
     }
 
     /// Rows `first..first + rows` of one image's result.
-    fn block(&self, image: usize, first: usize, rows: usize, width: usize) {
+    fn block(&self, image: usize, first: usize, rows: usize) {
+        let width = self.width();
         let len = self.size[0] * self.size[1] * self.channels;
         let data = &self.input[image * len..][..len];
         let window = Window {
@@ -333,45 +347,83 @@ impl Pass<'_> {
     ) {
         let total = offsets.len() * depth;
         let a_step = self.step[1] * self.channels;
+        let pixels = self.out_size[1];
         for r in 0..rows {
+            let a = &a[(r * self.step[0] * a_row).min(a.len())..];
             for j in 0..self.weights.columns {
                 let start = self.bias.map_or(0.0, |b| b[j]);
-                let w = &weights[j * total..][..total];
-                for pixel in 0..self.out_size[1] {
-                    let at = r * self.step[0] * a_row + pixel * a_step;
-                    let value = start + window_dot(&a[at.min(a.len())..], offsets, depth, w);
-                    // SAFETY: this job owns the pixel.
-                    let out =
-                        unsafe { self.out.part(place + r * self.out_row + pixel * self.out_column + j, 1) };
-                    out[0] = value;
-                }
+                // SAFETY: this job owns the row of pixels, and writes no other place of this part.
+                let out = unsafe {
+                    self.out.part(place + r * self.out_row + j, (pixels - 1) * self.out_column + 1)
+                };
+                window_dots(
+                    out,
+                    self.out_column,
+                    pixels,
+                    a,
+                    a_step,
+                    offsets,
+                    depth,
+                    &weights[j * total..][..total],
+                    start,
+                );
             }
         }
     }
 }
 
-vectorised! {
-    /// Inner product of several stretches of `a` with one stretch of weights.
-    fn window_dot(a: &[f32], offsets: &[usize], depth: usize, w: &[f32]) -> f32 {
-        let mut lanes = [[0.0_f32; LANES]; 2];
-        for (offset, w) in offsets.iter().zip(w.chunks_exact(depth)) {
-            let a = &a[*offset..][..depth];
-            let whole = depth - depth % (2 * LANES);
-            for (x, y) in a[..whole].chunks_exact(2 * LANES).zip(w[..whole].chunks_exact(2 * LANES)) {
-                for (l, lane) in lanes.iter_mut().enumerate() {
-                    for j in 0..LANES {
-                        lane[j] = fma::<FMA>(x[l * LANES + j], y[l * LANES + j], lane[j]);
-                    }
-                }
-            }
-            for (x, y) in a[whole..].chunks(LANES).zip(w[whole..].chunks(LANES)) {
-                for (lane, (x, y)) in lanes[0].iter_mut().zip(x.iter().zip(y)) {
-                    *lane = fma::<FMA>(*x, *y, *lane);
+/// Inner products of the windows of `P` pixels with one filter, in lanes of one order whatever `P` is.
+#[inline(always)]
+fn dots<const FMA: bool, const P: usize>(
+    a: &[f32],
+    a_step: usize,
+    offsets: &[usize],
+    depth: usize,
+    w: &[f32],
+) -> [f32; P] {
+    let mut lanes = [[0.0_f32; LANES]; P];
+    for (offset, w) in offsets.iter().zip(w.chunks_exact(depth)) {
+        let (w, _) = w.as_chunks::<LANES>();
+        let rows: [&[[f32; LANES]]; P] =
+            core::array::from_fn(|p| &a[p * a_step + offset..][..depth].as_chunks::<LANES>().0[..w.len()]);
+        for (k, w) in w.iter().enumerate() {
+            for p in 0..P {
+                for l in 0..LANES {
+                    lanes[p][l] = fma::<FMA>(rows[p][k][l], w[l], lanes[p][l]);
                 }
             }
         }
-        let [mut sum, more] = lanes;
-        sum.iter_mut().zip(&more).for_each(|(sum, x)| *sum += x);
-        add_lanes(&sum)
+    }
+    lanes.map(|lanes| add_lanes(&lanes))
+}
+
+vectorised! {
+    /// `out[pixel * out_step] = start +` inner product of the pixel's window with one filter.
+    fn window_dots(
+        out: &mut [f32],
+        out_step: usize,
+        pixels: usize,
+        a: &[f32],
+        a_step: usize,
+        offsets: &[usize],
+        depth: usize,
+        w: &[f32],
+        start: f32,
+    ) {
+        let mut pixel = 0;
+        while pixel < pixels {
+            let a = &a[(pixel * a_step).min(a.len())..];
+            if pixel + 4 <= pixels {
+                let values = dots::<FMA, 4>(a, a_step, offsets, depth, w);
+                for (p, value) in values.iter().enumerate() {
+                    out[(pixel + p) * out_step] = start + value;
+                }
+                pixel += 4;
+            } else {
+                let [value] = dots::<FMA, 1>(a, a_step, offsets, depth, w);
+                out[pixel * out_step] = start + value;
+                pixel += 1;
+            }
+        }
     }
 }

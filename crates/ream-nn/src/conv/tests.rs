@@ -8,6 +8,7 @@ fn numbers(len: usize, step: u64) -> Vec<f32> {
     (0..len).map(|_| rng.normal() as f32).collect()
 }
 
+#[expect(clippy::too_many_arguments, reason = "the numbers of a convolution")]
 fn geometry(
     batch: usize,
     size: [usize; 2],
@@ -137,6 +138,16 @@ fn odd_shapes_agree_with_the_definition() {
     check(&geometry(1, [70, 90], 24, 2, [3, 3], 1, 1, 1));
     check(&Geometry { padding: [0, 3], out_size: [1, 20], ..geometry(2, [1, 20], 6, 6, [1, 4], 1, 0, 6) });
     check(&Geometry { padding: [0, 3], out_size: [1, 20], ..geometry(2, [1, 20], 6, 4, [1, 4], 1, 0, 1) });
+}
+
+#[test]
+fn few_channels_from_many_agree_with_the_definition() {
+    for (channels, out) in [(16, 1), (16, 3), (32, 4), (48, 2), (24, 1)] {
+        for (kernel, stride, padding) in [(3, 1, 1), (1, 2, 0), (4, 2, 1), (3, 3, 0)] {
+            check(&geometry(2, [7, 9], channels, out, [kernel; 2], stride, padding, 1));
+            check(&geometry(2, [7, 9], out, channels, [kernel; 2], stride, padding, 1));
+        }
+    }
 }
 
 #[test]

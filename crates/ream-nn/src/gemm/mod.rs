@@ -8,6 +8,7 @@
 //! With [`Precision::Bf16`] the operands are rounded to bfloat16 while they are packed, and products are summed in f32: AVX-512-BF16
 //! where the machine has it, otherwise f32 arithmetic on the rounded operands.
 
+mod dots;
 mod kernel;
 mod pack;
 
@@ -18,7 +19,7 @@ use crate::threads::{self, Shared};
 use kernel::{Call, Kernels};
 
 /// Length of the inner dimension that one pass of the micro-kernel runs along.
-const KC: usize = 256;
+const KC: usize = 192;
 /// Rows of C in one job.
 const MC: usize = 96;
 /// Below this many multiply-adds a product runs on the calling thread.
@@ -156,11 +157,11 @@ fn product(
     if k == 0 {
         return fill(c, c_row, m, n, start);
     }
-    let parallel = parallel && m * n * k >= SERIAL;
     let half = precision == Precision::Bf16;
-    if m <= 4 && !half && b.row == 1 && b.column >= k && a.column == 1 {
-        return dots(c, c_row, a, b, start, parallel);
+    if m <= SKINNY && !half && b.row == 1 && b.column >= k && a.column == 1 {
+        return dots::dots(c, c_row, a, b, start, parallel);
     }
+    let parallel = parallel && m * n * k >= SERIAL;
     Plan { m, n, k, a, b, c: Shared::new(c), c_row, start, parallel, half }.run();
 }
 
@@ -173,29 +174,6 @@ fn fill(c: &mut [f32], c_row: usize, m: usize, n: usize, start: Start<'_>) {
             Start::Bias(bias) => row.copy_from_slice(bias),
         }
     }
-}
-
-/// A few rows times a transposed matrix: inner products of contiguous rows.
-fn dots(c: &mut [f32], c_row: usize, a: Mat<'_>, b: Mat<'_>, start: Start<'_>, parallel: bool) {
-    let (m, n, k) = (a.rows, b.columns, a.columns);
-    let shared = Shared::new(c);
-    let block = 64;
-    let work = |job: usize| {
-        for j in job * block..(job * block + block).min(n) {
-            let column = &b.data[j * b.column..j * b.column + k];
-            for i in 0..m {
-                let value = simd::dot(&a.data[i * a.row..i * a.row + k], column);
-                // SAFETY: element (i, j) belongs to the one job that holds column j.
-                let out = unsafe { shared.part(i * c_row + j, 1) };
-                match start {
-                    Start::Zero => out[0] = value,
-                    Start::Keep => out[0] += value,
-                    Start::Bias(bias) => out[0] = bias[j] + value,
-                }
-            }
-        }
-    };
-    run_jobs(n.div_ceil(block), parallel, &work);
 }
 
 /// Runs jobs on the pool, or one after another on the calling thread when the work is too small for that.

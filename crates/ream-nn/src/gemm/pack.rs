@@ -166,17 +166,19 @@ pub(super) fn rows(
     kernels: &Kernels,
 ) {
     let depth = kernels.packed_depth(kc);
+    if a.row == 1 && !kernels.half {
+        return match kernels.height {
+            8 => columns_of::<8>(out, a, rows, k0, kc),
+            6 => columns_of::<6>(out, a, rows, k0, kc),
+            _ => columns_of::<4>(out, a, rows, k0, kc),
+        };
+    }
     let mut i = rows.start;
     while i < rows.end {
         let height = kernels.height.min(rows.end - i);
         let group = &mut out[(i - rows.start) * depth..][..height * depth];
         if kernels.half {
             rows_half(group, a, i, height, k0, kc);
-        } else if a.row == 1 {
-            for (p, step) in group.chunks_exact_mut(height).enumerate() {
-                let at = (k0 + p) * a.column + i;
-                step.copy_from_slice(&a.data[at..at + height]);
-            }
         } else {
             for (p, step) in group.chunks_exact_mut(height).enumerate() {
                 for (r, out) in step.iter_mut().enumerate() {
@@ -185,6 +187,34 @@ pub(super) fn rows(
             }
         }
         i += height;
+    }
+}
+
+/// [`rows`] of an A whose columns are contiguous: eight steps of the inner dimension at a time, so that reads and writes both run
+/// along lines of the cache.
+fn columns_of<const H: usize>(
+    out: &mut [f32],
+    a: Mat<'_>,
+    rows: std::ops::Range<usize>,
+    k0: usize,
+    kc: usize,
+) {
+    const STEPS: usize = 8;
+    let whole = rows.len() / H * H;
+    for p0 in (0..kc).step_by(STEPS) {
+        let steps = STEPS.min(kc - p0);
+        let from = |p: usize| &a.data[(k0 + p0 + p) * a.column + rows.start..][..rows.len()];
+        for i in (0..whole).step_by(H) {
+            let to = out[i * kc + p0 * H..][..steps * H].as_chunks_mut::<H>().0;
+            for (p, to) in to.iter_mut().enumerate() {
+                to.copy_from_slice(&from(p)[i..i + H]);
+            }
+        }
+        let rest = rows.len() - whole;
+        for p in 0..steps {
+            let at = whole * kc + (p0 + p) * rest;
+            out[at..at + rest].copy_from_slice(&from(p)[whole..]);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Attention layers.
 
-use crate::error::{Result, config, shape};
+use crate::error::{Result, config};
 use crate::ops::{self, Heads, Mask, Rotation};
 use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
@@ -98,42 +98,34 @@ impl Attention {
     /// # Errors
     /// When the shapes do not fit.
     pub fn forward(&self, x: &Tensor, rotation: Option<&Rotation>, mask: &Mask) -> Result<Tensor> {
-        let heads = Heads::grouped(self.sizes.heads, self.sizes.kv_heads);
-        let mixed = match &self.norms {
-            None => ops::self_attention(&self.packed(x, rotation)?, heads, mask)?,
-            Some(_) => {
-                let [q, k, v] = self.queries_keys_values(x, rotation)?;
-                ops::attention(&q, &k, &v, heads, mask)?
-            }
-        };
-        self.out.forward(&mixed)
+        self.out.forward(&ops::self_attention(&self.packed(x, rotation)?, self.heads(), mask)?)
     }
 
-    fn packed(&self, x: &Tensor, rotation: Option<&Rotation>) -> Result<Tensor> {
+    pub(crate) fn heads(&self) -> Heads<'static> {
+        Heads::grouped(self.sizes.heads, self.sizes.kv_heads)
+    }
+
+    /// Queries, keys and values as attention sees them, normalised and turned: `[batch, time, (heads + 2 kv_heads) * head_dim]`.
+    pub(crate) fn packed(&self, x: &Tensor, rotation: Option<&Rotation>) -> Result<Tensor> {
+        self.turned(&self.project(x)?, rotation)
+    }
+
+    /// Queries, keys and values, normalised.
+    pub(crate) fn project(&self, x: &Tensor) -> Result<Tensor> {
         let qkv = self.qkv.forward(x)?;
-        match rotation {
-            Some(rotation) => ops::rope(&qkv, self.sizes.heads + self.sizes.kv_heads, rotation),
-            None => Ok(qkv),
-        }
+        let Some([q_norm, k_norm]) = &self.norms else { return Ok(qkv) };
+        let kv = self.sizes.kv_heads * self.sizes.head_dim();
+        let axis = qkv.rank() - 1;
+        let parts = qkv.split(axis, &[self.sizes.d, kv, kv])?;
+        ops::concat(&[&norm_heads(q_norm, &parts[0])?, &norm_heads(k_norm, &parts[1])?, &parts[2]], axis)
     }
 
-    /// Queries, keys and values as attention sees them: normalised and turned.
-    pub(crate) fn queries_keys_values(&self, x: &Tensor, rotation: Option<&Rotation>) -> Result<[Tensor; 3]> {
-        let kv = self.sizes.kv_heads * self.sizes.head_dim();
-        let parts = match &self.norms {
-            None => self.packed(x, rotation)?.split(2, &[self.sizes.d, kv, kv])?,
-            Some([q_norm, k_norm]) => {
-                let mut parts = self.qkv.forward(x)?.split(2, &[self.sizes.d, kv, kv])?;
-                for (part, norm, heads) in [(0, q_norm, self.sizes.heads), (1, k_norm, self.sizes.kv_heads)] {
-                    parts[part] = norm_heads(norm, &parts[part])?;
-                    if let Some(rotation) = rotation {
-                        parts[part] = ops::rope(&parts[part], heads, rotation)?;
-                    }
-                }
-                parts
-            }
-        };
-        parts.try_into().or_else(|_| shape("Attention", "three parts of qkv are needed"))
+    /// Turns queries and keys by their positions.
+    pub(crate) fn turned(&self, qkv: &Tensor, rotation: Option<&Rotation>) -> Result<Tensor> {
+        match rotation {
+            Some(rotation) => ops::rope(qkv, self.sizes.heads + self.sizes.kv_heads, rotation),
+            None => Ok(qkv.clone()),
+        }
     }
 }
 

@@ -289,7 +289,7 @@ impl Module for Downsample {
     }
 }
 
-/// Twice the height and width: every pixel four times, then a 3 x 3 convolution.
+/// Twice the height and width: every pixel four times, then a 3 x 3 convolution (in one step: [`ops::upsample_conv2d`]).
 #[derive(Clone, Debug)]
 pub struct Upsample {
     /// Stride 1, padding 1.
@@ -308,7 +308,8 @@ impl Upsample {
     /// # Errors
     /// When sizes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.conv.forward(&ops::upsample_nearest(x, 2)?)
+        let bias = self.conv.bias.as_ref().map(Param::tensor);
+        ops::upsample_conv2d(x, &self.conv.weight.tensor(), bias.as_ref())
     }
 }
 

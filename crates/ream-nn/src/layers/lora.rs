@@ -58,6 +58,7 @@ impl Lora {
     }
 
     /// Adds the adapter to the base's weights: evaluation costs no more than the base. Merging twice changes nothing.
+    /// Save a model unmerged: a checkpoint holds parameters, not whether they are merged.
     pub fn merge(&mut self) {
         if self.unmerged.is_some() {
             return;
@@ -221,7 +222,7 @@ mod tests {
         let x = normal(&[3, 4, 6], 1);
         assert_eq!(layer.forward(&x).unwrap().to_vec(), layer.base.forward(&x).unwrap().to_vec());
         layer.b.set(normal(&[5, 2], 2).data()).unwrap();
-        check_gradients(&[x.clone()], &layer.adapter(), 1e-2, |x| layer.forward(&x[0])).unwrap();
+        check_gradients(std::slice::from_ref(&x), &layer.adapter(), 1e-2, |x| layer.forward(&x[0])).unwrap();
         let grads = layer.forward(&x).unwrap().sum().backward().unwrap();
         assert!(grads.get(&layer.base.weight).is_none() && grads.get(&layer.a).is_some());
         layer.unfreeze();

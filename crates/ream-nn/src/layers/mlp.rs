@@ -11,7 +11,7 @@ use ream_rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, config};
-use crate::layers::Linear;
+use crate::layers::{LayerNorm, Linear};
 use crate::ops;
 use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
@@ -157,8 +157,7 @@ pub fn orthogonal(rows: usize, columns: usize, gain: f32, rng: &mut Rng) -> Vec<
 #[derive(Clone, Debug)]
 struct Layer {
     linear: Linear,
-    /// Scale and shift, `[d_out]` each.
-    norm: Option<[Param; 2]>,
+    norm: Option<LayerNorm>,
     /// Left singular vector, `[1, d_out]`, frozen.
     u: Option<Param>,
 }
@@ -173,18 +172,13 @@ impl Layer {
     }
 
     fn normalised(&self, x: &Tensor) -> Result<Tensor> {
-        let Some([scale, shift]) = &self.norm else { return Ok(x.clone()) };
-        let axis = x.rank() - 1;
-        let centred = x.sub(&x.mean_axis(axis)?)?;
-        let deviation = centred.square().mean_axis(axis)?.add_scalar(1e-5).sqrt();
-        centred.div(&deviation)?.mul(&scale.tensor())?.add(&shift.tensor())
+        self.norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
     }
 }
 
 impl Module for Layer {
     fn params(&self) -> Vec<Param> {
-        let norm = self.norm.iter().flatten().cloned();
-        self.linear.params().into_iter().chain(norm).chain(self.u.clone()).collect()
+        [self.linear.params(), self.norm.params(), self.u.params()].concat()
     }
 }
 
@@ -218,8 +212,7 @@ impl MlpNet {
             weight: init.values("weight", &Tensor::from_vec(weight, &[d_out, d_in])?),
             bias: Some(init.values("bias", &Tensor::from_vec(bias, &[d_out])?)),
         };
-        let norm = (hidden && config.layer_norm)
-            .then(|| [init.constant("scale", &[d_out], 1.0), init.constant("shift", &[d_out], 0.0)]);
+        let norm = (hidden && config.layer_norm).then(|| LayerNorm::new(&init.at("norm"), d_out, true));
         let u = (hidden && config.spectral_norm).then(|| {
             let u = init.normal("u", &[1, d_out], 1.0);
             u.freeze();

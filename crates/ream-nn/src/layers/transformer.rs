@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, config, shape};
-use crate::ops::{Mask, Rotation};
+use crate::ops::{Heads, Mask, Rotation};
 use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
 
@@ -322,6 +322,23 @@ impl Block {
                 return shape("Block", "a memory was given, this block has no cross-attention");
             }
         }
+        x.add(&self.mlp.forward(&self.mlp_norm.forward(&x)?)?)
+    }
+}
+
+impl Block {
+    /// As [`Block::forward`] with attention done by `attend`, which is given packed queries, keys and values.
+    pub(crate) fn step(
+        &self,
+        x: &Tensor,
+        rotation: Option<&Rotation>,
+        attend: impl FnOnce(&Tensor, Heads<'static>) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        if self.cross.is_some() {
+            return shape("Block", "a block with a memory does not decode with a cache");
+        }
+        let qkv = self.attention.packed(&self.attention_norm.forward(x)?, rotation)?;
+        let x = x.add(&self.attention.out.forward(&attend(&qkv, self.attention.heads())?)?)?;
         x.add(&self.mlp.forward(&self.mlp_norm.forward(&x)?)?)
     }
 }

@@ -1,8 +1,10 @@
 //! Transformers over tokens: decoder, encoder, encoder with decoder.
 
+use super::KvCache;
+use crate::autograd::no_grad;
 use crate::error::{Result, shape};
 use crate::layers::{Embedding, Linear, Memory, Stack, TransformerConfig};
-use crate::ops::Mask;
+use crate::ops::{self, Mask};
 use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
 
@@ -90,6 +92,63 @@ impl Decoder {
         mask: &Mask,
     ) -> Result<Tensor> {
         self.stack.forward(&self.tokens.forward(ids, &shape)?, positions, mask, None)
+    }
+
+    /// Reads `time` more tokens of each sample, `ids` of shape `[batch, time]`, and appends them to the cache; logits
+    /// `[batch, time, vocabulary]`, without a gradient.
+    ///
+    /// `positions` are those of `time` tokens or of `batch * time`, or continue after the cache; `mask` is that of `time` queries by
+    /// `cache.len() + time` keys, for instance `Mask::causal().with_offset(cache.len())`. Guesses that turn out wrong are taken
+    /// back with [`KvCache::truncate`] or [`KvCache::gather`].
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`]; a cache of another model or batch.
+    pub fn step(
+        &self,
+        ids: &[u32],
+        shape: [usize; 2],
+        positions: Option<&[u32]>,
+        mask: &Mask,
+        cache: &mut KvCache,
+    ) -> Result<Tensor> {
+        self.logits(&self.step_hidden(ids, shape, positions, mask, cache)?)
+    }
+
+    /// As [`Decoder::step`], giving the last hidden states `[batch, time, d]`.
+    ///
+    /// # Errors
+    /// As [`Decoder::step`].
+    pub fn step_hidden(
+        &self,
+        ids: &[u32],
+        shape: [usize; 2],
+        positions: Option<&[u32]>,
+        mask: &Mask,
+        cache: &mut KvCache,
+    ) -> Result<Tensor> {
+        let [batch, time] = shape;
+        cache.check(&self.config, batch)?;
+        no_grad(|| {
+            let following: Vec<u32>;
+            let positions = match positions {
+                Some(positions) => positions,
+                None => {
+                    following = (cache.len()..cache.len() + time).map(|p| p as u32).collect();
+                    &following
+                }
+            };
+            cache.reserve(time);
+            let x = self.tokens.forward(ids, &shape)?;
+            let (mut x, rotation) = self.stack.embed(&x, Some(positions))?;
+            for (i, block) in self.stack.blocks.iter().enumerate() {
+                x = block.step(&x, rotation.as_ref(), |qkv, heads| {
+                    cache.write(i, qkv.data(), qkv.last(), time);
+                    ops::cached_attention(qkv, cache.layer(i, time), heads, mask)
+                })?;
+            }
+            cache.advance(time);
+            self.stack.norm.forward(&x)
+        })
     }
 
     /// Logits of hidden states: `[.., d]` to `[.., vocabulary]`.

@@ -217,6 +217,91 @@ pub fn conv_transpose1d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv
     convolve_back(operation, x, weight, bias, geometry, &to)
 }
 
+/// `conv2d(upsample_nearest(x, 2), weight, bias, padding 1)` for 3 x 3 weights, in 16/36 of its multiplications: the nine taps
+/// meet only four different pixels, so their weights are added first. It is the transposed convolution with a 4 x 4 kernel, stride 2
+/// and padding 1 whose kernel is a sum of shifted copies of the weights.
+///
+/// `x` `[batch, height, width, in]`, `weight` `[out, 3, 3, in]`, `bias` `[out]`, result `[batch, 2 height, 2 width, out]`.
+///
+/// # Errors
+/// When sizes do not fit; the message names the axes.
+pub fn upsample_conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let operation = "upsample_conv2d";
+    let &[batch, height, width, channels] = x.shape() else {
+        return shape(
+            operation,
+            format!("an input [batch, height, width, in] is needed, got {:?}", x.shape()),
+        );
+    };
+    let &[out, 3, 3, inner] = weight.shape() else {
+        return shape(operation, format!("a weight [out, 3, 3, in] is needed, got {:?}", weight.shape()));
+    };
+    check_channels(operation, x, channels, weight, [out, inner], Conv::default())?;
+    check_bias(operation, bias, out)?;
+    let geometry = Geometry {
+        batch,
+        size: [2 * height, 2 * width],
+        channels: out,
+        out_size: [height, width],
+        out_channels: channels,
+        kernel: [4, 4],
+        stride: [2, 2],
+        padding: [1, 1],
+        groups: 1,
+    };
+    let kernel = doubled_kernel(weight.data(), out, channels);
+    let y = geometry.input_gradient(x.data(), &kernel, bias.map(Tensor::data));
+    let (px, pw, pb) = (x.clone(), weight.clone(), bias.cloned());
+    let mut parents = vec![x, weight];
+    parents.extend(bias);
+    let to = [batch, 2 * height, 2 * width, out];
+    Ok(Tensor::custom(operation, &to, y, &parents, move |grad, sink| {
+        if px.requires_grad() {
+            sink.add(&px, geometry.forward(&grad, &kernel, None));
+        }
+        if pw.requires_grad() {
+            let d_kernel = geometry.weight_gradient(&grad, px.data());
+            sink.add(&pw, halved_kernel(&d_kernel, out, channels));
+        }
+        add_bias_gradient(sink, pb.as_ref(), &grad);
+        Ok(())
+    }))
+}
+
+/// Places of the 4 x 4 kernel that tap `k` of 9 goes to: along each axis tap `i` goes to `2 - i` and `3 - i`.
+fn doubled_places(k: usize) -> [usize; 4] {
+    let (y, x) = (2 - k / 3, 2 - k % 3);
+    [y * 4 + x, y * 4 + x + 1, (y + 1) * 4 + x, (y + 1) * 4 + x + 1]
+}
+
+/// `[out, 3, 3, in]` to `[in, 4, 4, out]`.
+fn doubled_kernel(w: &[f32], out: usize, channels: usize) -> Buffer {
+    let mut kernel = Buffer::zeros(channels * 16 * out);
+    for (i, w) in w.chunks_exact(channels.max(1)).enumerate() {
+        let (o, k) = (i / 9, i % 9);
+        for place in doubled_places(k) {
+            for (c, w) in w.iter().enumerate() {
+                kernel[(c * 16 + place) * out + o] += w;
+            }
+        }
+    }
+    kernel
+}
+
+/// The transpose of [`doubled_kernel`].
+fn halved_kernel(d_kernel: &[f32], out: usize, channels: usize) -> Buffer {
+    let mut dw = Buffer::zeros(out * 9 * channels);
+    for (i, dw) in dw.chunks_exact_mut(channels.max(1)).enumerate() {
+        let (o, k) = (i / 9, i % 9);
+        for place in doubled_places(k) {
+            for (c, dw) in dw.iter_mut().enumerate() {
+                *dw += d_kernel[(c * 16 + place) * out + o];
+            }
+        }
+    }
+    dw
+}
+
 fn check_moves(operation: &'static str, conv: Conv) -> Result<()> {
     if conv.stride == 0 || conv.groups == 0 {
         return shape(
@@ -424,6 +509,23 @@ mod tests {
             check_gradients(&inputs, &[], 1e-2, |x| conv_transpose1d(&x[0], &x[1], Some(&x[2]), conv))
                 .unwrap();
         }
+    }
+
+    #[test]
+    fn upsampling_and_convolving_at_once_is_one_after_the_other() {
+        for (channels, out, height, width) in [(3, 5, 4, 3), (16, 17, 1, 6), (1, 1, 2, 2), (20, 33, 5, 5)] {
+            let inputs = [normal(&[2, height, width, channels], 1), normal(&[out, 3, 3, channels], 2)];
+            let bias = normal(&[out], 3);
+            let at_once = upsample_conv2d(&inputs[0], &inputs[1], Some(&bias)).unwrap();
+            let up = crate::ops::upsample_nearest(&inputs[0], 2).unwrap();
+            let want = conv2d(&up, &inputs[1], Some(&bias), Conv::same(3)).unwrap();
+            assert_eq!(at_once.shape(), want.shape());
+            assert!(at_once.data().iter().zip(want.data()).all(|(a, b)| (a - b).abs() < 1e-4));
+        }
+        let inputs = [normal(&[2, 3, 4, 3], 1), normal(&[5, 3, 3, 3], 2), normal(&[5], 3)];
+        check_gradients(&inputs, &[], 1e-2, |x| upsample_conv2d(&x[0], &x[1], Some(&x[2]))).unwrap();
+        let error = upsample_conv2d(&inputs[0], &normal(&[5, 4, 4, 3], 2), None).unwrap_err().to_string();
+        assert!(error.contains("[out, 3, 3, in]"), "{error}");
     }
 
     #[test]

@@ -77,12 +77,12 @@ unary! {
         |y| if y > 0.0 { 1.0 } else { y + 1.0 };
     /// Gaussian error linear unit in the tanh form (Hendrycks & Gimpel, 2016).
     gelu from input: |x| {
-        let t = simd::tanh::<FMA>(GELU_A * fma::<FMA>(GELU_B * x * x, x, x));
-        0.5 * x * (1.0 + t)
+        // (1 + tanh u) / 2 is the sigmoid of 2 u.
+        x * simd::sigmoid::<FMA>(2.0 * GELU_A * fma::<FMA>(GELU_B * x * x, x, x))
     }, |x| {
-        let t = simd::tanh::<FMA>(GELU_A * fma::<FMA>(GELU_B * x * x, x, x));
-        let inner = GELU_A * fma::<FMA>(3.0 * GELU_B * x, x, 1.0);
-        0.5 * fma::<FMA>(x * fma::<FMA>(-t, t, 1.0), inner, 1.0 + t)
+        let s = simd::sigmoid::<FMA>(2.0 * GELU_A * fma::<FMA>(GELU_B * x * x, x, x));
+        let inner = 2.0 * GELU_A * fma::<FMA>(3.0 * GELU_B * x, x, 1.0);
+        s * fma::<FMA>(x * (1.0 - s), inner, 1.0)
     };
     /// `ln(1 + e^x)`.
     softplus from input: |x| {

@@ -1,7 +1,5 @@
 //! Normalisation of images, channels last: over groups of channels of one image, and over a batch.
 
-use std::sync::Arc;
-
 use crate::buffer::Buffer;
 use crate::error::{Result, shape};
 use crate::kernels;

@@ -100,7 +100,7 @@ fn check(head_dim: usize, multiple: usize, base: f32) -> Result<()> {
             head_dim,
         );
     }
-    if !(base > 1.0) {
+    if base.is_nan() || base <= 1.0 {
         return config("rope_base", "above 1", base);
     }
     Ok(())

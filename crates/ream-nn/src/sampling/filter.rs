@@ -18,7 +18,7 @@ use crate::ops::softmax_row;
 ///
 /// Among equally probable tokens the lower index is kept first, so exactly k tokens survive top-k. Every step keeps at least the most
 /// probable token. A token of logit `-inf` never comes back.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Filter {
     /// 0 or larger.
     pub temperature: f32,
@@ -100,6 +100,9 @@ fn by_probability(law: &[f32]) -> impl Fn(&usize, &usize) -> Ordering + '_ {
     |a, b| law[*b].total_cmp(&law[*a]).then(a.cmp(b))
 }
 
+/// Tokens that are sorted at first in search of the nucleus.
+const NUCLEUS: usize = 256;
+
 fn renormalise(law: &mut [f32]) {
     let total: f64 = law.iter().map(|p| f64::from(*p)).sum();
     law.iter_mut().for_each(|p| *p = (f64::from(*p) / total) as f32);
@@ -116,15 +119,26 @@ fn keep_first(law: &mut [f32], k: usize) {
 
 fn keep_nucleus(law: &mut [f32], p: f64) {
     let mut order: Vec<usize> = (0..law.len()).filter(|i| law[*i] > 0.0).collect();
-    order.sort_unstable_by(by_probability(law));
-    let total: f64 = order.iter().map(|i| f64::from(law[*i])).sum();
-    let mut reached = 0.0;
-    let kept = order.iter().take_while(|i| {
-        let more_wanted = reached < p * total;
-        reached += f64::from(law[**i]);
-        more_wanted
-    });
-    let kept = kept.count().max(1);
+    let wanted = p * order.iter().map(|i| f64::from(law[*i])).sum::<f64>();
+    // A nucleus is mostly small and a vocabulary is not: only as many of the most probable are sorted as are needed.
+    let mut sorted = NUCLEUS.min(order.len());
+    let kept = loop {
+        if sorted < order.len() {
+            order.select_nth_unstable_by(sorted, by_probability(law));
+        }
+        order[..sorted].sort_unstable_by(by_probability(law));
+        let mut reached = 0.0;
+        let before = order[..sorted].iter().take_while(|i| {
+            let more_wanted = reached < wanted;
+            reached += f64::from(law[**i]);
+            more_wanted
+        });
+        let before = before.count();
+        if before < sorted || sorted == order.len() {
+            break before.max(1);
+        }
+        sorted = (4 * sorted).min(order.len());
+    };
     for i in order.split_off(kept) {
         law[i] = 0.0;
     }
@@ -190,7 +204,9 @@ pub fn repetition_penalty(logits: &mut [f32], seen: &[u32], penalty: f32) -> Res
 mod tests {
     use super::*;
 
-    const LN: [f32; 4] = [-0.693_147_2, -1.386_294_4, -2.079_441_5, -2.079_441_5]; // 1/2, 1/4, 1/8, 1/8
+    const LN_2: f32 = core::f32::consts::LN_2;
+    /// Logarithms of 1/2, 1/4, 1/8, 1/8.
+    const LN: [f32; 4] = [-LN_2, -2.0 * LN_2, -3.0 * LN_2, -3.0 * LN_2];
 
     fn close(a: &[f32], b: &[f32]) {
         assert_eq!(a.len(), b.len());
@@ -216,6 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn a_nucleus_larger_than_the_first_sort_is_found_whole() {
+        // 2000 tokens of equal probability but for the last, which is twice as probable: ties by index.
+        let mut logits = vec![0.0; 2000];
+        logits[1999] = LN_2;
+        for (top_p, kept) in [(0.1, 200), (0.5, 1000), (0.9, 1800)] {
+            let law = Filter { top_p, ..Filter::default() }.law(&logits).unwrap();
+            let survivors: Vec<usize> = (0..2000).filter(|i| law[*i] > 0.0).collect();
+            // The last token, then the first ones, about `top_p 2001 - 2` of them.
+            assert!(
+                survivors.len().abs_diff(kept) <= 1 && survivors.last() == Some(&1999),
+                "{}",
+                survivors.len()
+            );
+            assert!(survivors[..survivors.len() - 1].iter().enumerate().all(|(i, s)| i == *s));
+            assert!((law.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+        }
+    }
+
+    #[test]
     fn the_order_is_temperature_top_k_top_p_min_p() {
         // Top-p sees what top-k left: 1/2 of (1/2, 1/4) is 2/3, so 0.6 keeps one token; top-p first would keep two.
         let both = Filter { top_k: 2, top_p: 0.6, ..Filter::default() };
@@ -229,7 +264,7 @@ mod tests {
     fn forbidden_tokens_stay_out_and_tiny_temperatures_do_not_overflow() {
         let logits = [f32::NEG_INFINITY, 900.0, -900.0];
         for temperature in [1e-30, 1.0, 1e6] {
-            let law = Filter { temperature, top_k: 3, top_p: 0.999, min_p: 0.01, ..Filter::default() };
+            let law = Filter { temperature, top_k: 3, top_p: 0.999, min_p: 0.01 };
             let law = law.law(&logits).unwrap();
             assert!(law[0] == 0.0 && law.iter().all(|p| p.is_finite()) && law[1] > 0.4, "{law:?}");
         }

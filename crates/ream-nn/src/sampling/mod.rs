@@ -6,6 +6,16 @@
 //!
 //! All random numbers come from a [`ream_rand::Rng`] in a documented order, and sums run in f64 in order of the vocabulary: a draw depends
 //! on nothing but its inputs.
+//!
+//! ```
+//! use ream_nn::sampling::Filter;
+//! use ream_rand::Stream;
+//! let filter = Filter { temperature: 0.8, top_p: 0.95, ..Filter::default() };
+//! let mut rng = Stream::new(1, "sample").at(0);
+//! let token = filter.sample(&[0.1, 2.0, -1.0, f32::NEG_INFINITY], &mut rng)?;
+//! assert!(token < 3);
+//! # Ok::<(), ream_nn::NnError>(())
+//! ```
 
 mod beam;
 mod draw;

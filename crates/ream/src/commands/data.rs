@@ -116,8 +116,8 @@ fn fetch(
     }
     // All are looked up before the first one is fetched.
     let sets: Vec<&DataSet> = ids.iter().map(|id| Ok(get(id)?)).collect::<Result<_>>()?;
-    let missing: Vec<&DataSet> =
-        sets.into_iter().filter(|s| store.condition(s) != Condition::Fetched).collect();
+    // What has the right size but not its checksum is fetched again too.
+    let missing: Vec<&DataSet> = sets.into_iter().filter(|s| store.verify(&s.id).is_err()).collect();
     if missing.is_empty() {
         return Ok(0);
     }
@@ -162,8 +162,7 @@ fn fetch_all(store: &Store, sets: &[&DataSet]) -> Result<()> {
 /// Before a run: fetches what it lacks when the user consents; without consent the run goes on without it.
 pub(crate) fn offer(store: &Store, ids: &[String], consent: bool) -> Result<()> {
     let sets: Vec<&DataSet> = ids.iter().map(|id| Ok(get(id)?)).collect::<Result<_>>()?;
-    let missing: Vec<&DataSet> =
-        sets.into_iter().filter(|s| store.condition(s) != Condition::Fetched).collect();
+    let missing: Vec<&DataSet> = sets.into_iter().filter(|s| store.path(&s.id).is_err()).collect();
     if missing.is_empty() {
         return Ok(());
     }
