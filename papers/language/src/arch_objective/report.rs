@@ -63,6 +63,8 @@ pub(super) fn report(config: &Config, run: &mut Run, prepared: &Prepared, all: &
         None => Vec::new(),
     };
     extremes(run, &before, &after);
+    run.sample("One item of each task of Z", &one_of_each(&prepared.zero_shot));
+    run.sample("One item of each family of T", &one_of_each(&prepared.multitask));
     tokens(config, run, all);
     check_overlap(run, prepared, all);
     let of_cells = |scores: &[(String, Drawn)]| -> Vec<(Cell, Drawn)> {
@@ -72,6 +74,21 @@ pub(super) fn report(config: &Config, run: &mut Run, prepared: &Prepared, all: &
     run.figure("scores", pictures::scores(&of_cells(&before), &of_cells(&after)))?;
     run.figure("attention", pictures::attention(6, 12))?;
     adaptations(run, all)
+}
+
+/// The first item of each task as a reader would put it, the right option marked.
+fn one_of_each(items: &[Item]) -> String {
+    let mut text = String::new();
+    let mut last = "";
+    for item in items.iter().filter(|item| std::mem::replace(&mut last, &item.task) != item.task) {
+        text += &format!("{}\n  {}\n", item.task, item.prompt.replace('\n', "\n  "));
+        for (at, option) in item.options.iter().enumerate() {
+            let mark = if at == item.answer { "->" } else { "  " };
+            text += &format!("  {mark} [{option}]\n");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn arms_of(all: &[Replicate], pick: impl Fn(&CellResult) -> Option<(String, Graded)>) -> Vec<Arm> {
