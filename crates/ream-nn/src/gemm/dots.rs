@@ -118,31 +118,44 @@ fn avx512(block: &Block<'_>, rows: usize) -> Sums {
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
 #[inline]
 fn avx512_rows<const R: usize>(block: &Block<'_>) -> Sums {
-    use core::arch::x86_64::{_mm512_fmadd_ps, _mm512_maskz_loadu_ps, _mm512_setzero_ps};
+    use core::arch::x86_64::{_mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_setzero_ps};
     let k = block.a[0].len();
     assert!(block.a.iter().chain(&block.b).all(|row| row.len() == k), "rows of one length");
     let mut acc = [[_mm512_setzero_ps(); SIDE]; R];
-    let mut p = 0;
-    while p < k {
-        let here = (k - p).min(LANES);
-        let mask = ((1_u32 << here) - 1) as u16;
-        // SAFETY: masked to the elements that exist: all rows have length k.
-        let b: [_; SIDE] =
-            core::array::from_fn(|j| unsafe { _mm512_maskz_loadu_ps(mask, block.b[j].as_ptr().add(p)) });
-        for (r, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let a = unsafe { _mm512_maskz_loadu_ps(mask, block.a[r].as_ptr().add(p)) };
-            for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = _mm512_fmadd_ps(a, b, *acc);
-            }
+    // SAFETY: whole vectors, then those elements of the last one that exist: all rows have length k.
+    unsafe {
+        let whole = k - k % LANES;
+        for p in (0..whole).step_by(LANES) {
+            step(&mut acc, |row: &[f32]| _mm512_loadu_ps(row.as_ptr().add(p)), block);
         }
-        p += LANES;
+        if whole < k {
+            let mask = ((1_u32 << (k - whole)) - 1) as u16;
+            step(&mut acc, |row: &[f32]| _mm512_maskz_loadu_ps(mask, row.as_ptr().add(whole)), block);
+        }
     }
     let mut sums = [[0.0; SIDE]; SIDE];
     for (sums, acc) in sums.iter_mut().zip(acc) {
         *sums = add_lanes_of_four(acc);
     }
     sums
+}
+
+/// One vector of every row: `acc += a b`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+#[inline]
+fn step<const R: usize>(
+    acc: &mut [[core::arch::x86_64::__m512; SIDE]; R],
+    load: impl Fn(&[f32]) -> core::arch::x86_64::__m512,
+    block: &Block<'_>,
+) {
+    let b = [load(block.b[0]), load(block.b[1]), load(block.b[2]), load(block.b[3])];
+    for (acc, a) in acc.iter_mut().zip(&block.a) {
+        let a = load(a);
+        for (acc, b) in acc.iter_mut().zip(b) {
+            *acc = core::arch::x86_64::_mm512_fmadd_ps(a, b, *acc);
+        }
+    }
 }
 
 /// [`add_lanes`] of four vectors at once, in its order.

@@ -262,7 +262,10 @@ mod tests {
     #[test]
     fn gradients_are_finite_differences() {
         let (logits, features) = (random(&[10, 5], 2), random(&[10, 3], 3));
-        check_gradients(&[logits.clone()], &[], 0.01, |x| smoothed_cross_entropy(&x[0], &NEXT, 0.2)).unwrap();
+        check_gradients(std::slice::from_ref(&logits), &[], 0.01, |x| {
+            smoothed_cross_entropy(&x[0], &NEXT, 0.2)
+        })
+        .unwrap();
         check_gradients(&[logits], &[], 0.01, |x| multiclass_hinge(&x[0], &NEXT)).unwrap();
         check_gradients(&[features], &[], 0.01, |x| spectral_contrastive(&x[0], &NEXT, 5)).unwrap();
     }
