@@ -102,7 +102,9 @@ impl Config {
         };
         match preset {
             Preset::Full => full,
-            Preset::Long => Self { replicates: 5, pretraining_tokens: 1_500_000, ..full },
+            Preset::Long => {
+                Self { replicates: 5, pretraining_tokens: 1_500_000, finetuning_tokens: 300_000, ..full }
+            }
             Preset::Smoke => Self {
                 d: 32,
                 layers: 2,

@@ -78,9 +78,11 @@ impl Corpus {
     /// Fewer than two groups of chapters in a work.
     pub fn split(chapters: Vec<Chapter>, share: f64, stream: Stream) -> Result<Self, Invalid> {
         let held = held_out_groups(&chapters, share, stream.child(0))?;
-        let (held_out, mut train): (Vec<Chapter>, Vec<Chapter>) =
+        let (mut held_out, mut train): (Vec<Chapter>, Vec<Chapter>) =
             chapters.into_iter().partition(|chapter| held.contains(&chapter.group));
         stream.child(1).at(0).shuffle(&mut train);
+        // What is measured on the first of them should be of all works.
+        stream.child(2).at(0).shuffle(&mut held_out);
         let seen: BTreeSet<String> =
             train.iter().flat_map(|chapter| &chapter.lines).map(|line| line_key(line)).collect();
         let mut copied = 0;

@@ -53,14 +53,34 @@ pub fn like_length<'a>(
     rng: &mut Rng,
 ) -> Vec<&'a str> {
     let length = right.chars().count();
-    let mut others: Vec<(usize, &str)> = candidates
-        .iter()
-        .filter(|c| **c != right)
-        .map(|c| (c.chars().count().abs_diff(length), *c))
-        .collect();
-    others.sort_unstable();
-    others.dedup();
+    let mut others: Vec<&str> = candidates.iter().copied().filter(|c| *c != right).collect();
+    // The order among candidates of one length must be random, not alphabetical: capitals are rarer.
+    rng.shuffle(&mut others);
+    others.sort_by_key(|c| c.chars().count().abs_diff(length));
     others.truncate(nearest);
     rng.shuffle(&mut others);
-    others.into_iter().take(wrong).map(|(_, c)| c).collect()
+    others.truncate(wrong);
+    others
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ream_rand::Stream;
+
+    #[test]
+    fn distractors_are_of_like_length_and_of_no_alphabet() {
+        let texts: Vec<String> = ('A'..='Z').chain('a'..='z').map(|c| c.to_string().repeat(5)).collect();
+        let mut candidates: Vec<&str> = texts.iter().map(String::as_str).collect();
+        candidates.extend(["far too long to be chosen", "x"]);
+        let mut lower = 0;
+        for step in 0..300 {
+            let mut rng = Stream::new(1, "like length").at(step);
+            let wrong = like_length(&candidates, "mmmmm", 3, 10, &mut rng);
+            assert_eq!(wrong.len(), 3);
+            assert!(wrong.iter().all(|w| w.len() == 5 && *w != "mmmmm"));
+            lower += wrong.iter().filter(|w| w.starts_with(char::is_lowercase)).count();
+        }
+        assert!((380..=520).contains(&lower), "{lower} of 900 are among 25 of 51");
+    }
 }

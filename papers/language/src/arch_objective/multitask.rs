@@ -117,13 +117,24 @@ impl Question {
     }
 }
 
+/// Makes a question of some lines, or none of others. The side is the answer of a yes-or-no question: it alternates, because a
+/// draw that gives no question is repeated, and one answer may be harder to come by than the other.
+type Make = fn(&Source<'_>, Side, &mut Rng) -> Option<Question>;
+
+/// The answer that a yes-or-no question must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Yes,
+    No,
+}
+
 /// A family of tasks.
 pub struct Family {
     /// Its name.
     pub name: &'static str,
     /// Three ways to ask; `{a}`, `{b}`, `{c}` stand for what the question is about.
     pub templates: [&'static str; 3],
-    make: fn(&Source<'_>, &mut Rng) -> Option<Question>,
+    make: Make,
 }
 
 /// Families that finetuning trains on.
@@ -131,7 +142,7 @@ pub const TRAINED: [Family; 12] = [
     Family {
         name: "first-word",
         templates: ["{a}\nFirst word:", "What is the first word of: {a}\nAnswer:", "Begin of \"{a}\" is"],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let n = 4 + rng.below(5);
             word_of(source, rng, n, 0)
         },
@@ -139,7 +150,7 @@ pub const TRAINED: [Family; 12] = [
     Family {
         name: "last-word",
         templates: ["{a}\nLast word:", "What is the last word of: {a}\nAnswer:", "\"{a}\" ends with"],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let n = 4 + rng.below(5);
             word_of(source, rng, n, n - 1)
         },
@@ -151,7 +162,7 @@ pub const TRAINED: [Family; 12] = [
             "What is the third word of: {a}\nAnswer:",
             "Word three in \"{a}\" is",
         ],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let n = 4 + rng.below(5);
             word_of(source, rng, n, 2)
         },
@@ -159,7 +170,7 @@ pub const TRAINED: [Family; 12] = [
     Family {
         name: "copy",
         templates: ["{a}\nThe same again:", "Copy: {a}\nAnswer:", "Say after me \"{a}\":"],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let text = some_words(source, rng)?.join(" ");
             Some(Question::new(&[&text], &text, Vec::new()))
         },
@@ -167,7 +178,7 @@ pub const TRAINED: [Family; 12] = [
     Family {
         name: "lower-case",
         templates: ["{a}\nIn small letters:", "Make lower case: {a}\nAnswer:", "Without capitals \"{a}\":"],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let text = some_words(source, rng)?.join(" ");
             Some(Question::new(&[&text], &text.to_lowercase(), Vec::new()))
         },
@@ -175,9 +186,9 @@ pub const TRAINED: [Family; 12] = [
     Family {
         name: "contains-word",
         templates: ["{a}\nDoes it have the word {b}?", "Is {b} a word of: {a}\nAnswer:", "\"{a}\" says {b}:"],
-        make: |source, rng| {
+        make: |source, side, rng| {
             let words = some_words(source, rng)?;
-            let inside = rng.chance(0.5);
+            let inside = side == Side::Yes;
             let word = if inside { words[rng.below(words.len())] } else { source.words(1, rng)?[0] };
             let there = words.iter().any(|w| w.to_lowercase() == word.to_lowercase());
             (there == inside).then(|| Question::yes_or_no(&[&words.join(" "), word], inside))
@@ -199,7 +210,7 @@ pub const TRAINED: [Family; 12] = [
             "Which is longer: {a}, {b}\nAnswer:",
             "More letters, {a} or {b}:",
         ],
-        make: |source, rng| length_of_two(source, rng, true),
+        make: |source, _, rng| length_of_two(source, rng, true),
     },
     Family {
         name: "first-of-three",
@@ -208,12 +219,12 @@ pub const TRAINED: [Family; 12] = [
             "Which comes first in a dictionary: {a}, {b}, {c}\nAnswer:",
             "Sort {a}, {b}, {c} and take the first:",
         ],
-        make: |source, rng| order_of_three(source, rng, 0),
+        make: |source, _, rng| order_of_three(source, rng, 0),
     },
     Family {
         name: "word-count",
         templates: ["{a}\nHow many words?", "Count the words of: {a}\nAnswer:", "\"{a}\" is so long:"],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let count = 2 + rng.below(9);
             let text = source.piece(count, rng)?.join(" ");
             let buckets = ["two to four", "five to seven", "eight or more"];
@@ -229,7 +240,7 @@ pub const TRAINED: [Family; 12] = [
             "Swap words one and two of: {a}\nAnswer:",
             "Change places of the first two in \"{a}\":",
         ],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let words = some_words(source, rng)?;
             let mut swapped = words.clone();
             swapped.swap(0, 1);
@@ -243,7 +254,7 @@ pub const TRAINED: [Family; 12] = [
             "What comes after: {a}\nAnswer:",
             "\"{a}\" is followed by",
         ],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let (this, next) = source.neighbours(rng)?;
             Some(Question::new(&[this], next, source.other_beginnings(next, this, rng)?))
         },
@@ -259,7 +270,7 @@ pub const HELD_OUT: [Family; 7] = [
             "What is the second last word of: {a}\nAnswer:",
             "Last but one in \"{a}\" is",
         ],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let n = 5 + rng.below(4);
             word_of(source, rng, n, n - 2)
         },
@@ -271,7 +282,7 @@ pub const HELD_OUT: [Family; 7] = [
             "What is the middle word of: {a}\nAnswer:",
             "In the middle of \"{a}\" is",
         ],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let n = 5 + 2 * rng.below(2);
             word_of(source, rng, n, n / 2)
         },
@@ -283,9 +294,9 @@ pub const HELD_OUT: [Family; 7] = [
             "Is {b} a letter of: {a}\nAnswer:",
             "\"{a}\" is spelt with {b}:",
         ],
-        make: |source, rng| {
+        make: |source, side, rng| {
             let word = source.words(1, rng)?[0];
-            let inside = rng.chance(0.5);
+            let inside = side == Side::Yes;
             let letters: Vec<char> = word.to_lowercase().chars().collect();
             // A letter that is absent is drawn as often as texts use it, like one that is present.
             let from = if inside {
@@ -305,9 +316,9 @@ pub const HELD_OUT: [Family; 7] = [
             "Was this shuffled: {a}\nAnswer:",
             "\"{a}\" is mixed up:",
         ],
-        make: |source, rng| {
+        make: |source, side, rng| {
             let words = some_words(source, rng)?;
-            let shuffled = rng.chance(0.5);
+            let shuffled = side == Side::Yes;
             let mut order = words.clone();
             if shuffled {
                 rng.shuffle(&mut order);
@@ -322,7 +333,7 @@ pub const HELD_OUT: [Family; 7] = [
             "Which is shorter: {a}, {b}\nAnswer:",
             "Fewer letters, {a} or {b}:",
         ],
-        make: |source, rng| length_of_two(source, rng, false),
+        make: |source, _, rng| length_of_two(source, rng, false),
     },
     Family {
         name: "last-of-three",
@@ -331,7 +342,7 @@ pub const HELD_OUT: [Family; 7] = [
             "Which comes last in a dictionary: {a}, {b}, {c}\nAnswer:",
             "Sort {a}, {b}, {c} and take the last:",
         ],
-        make: |source, rng| order_of_three(source, rng, 2),
+        make: |source, _, rng| order_of_three(source, rng, 2),
     },
     Family {
         name: "previous-verse",
@@ -340,7 +351,7 @@ pub const HELD_OUT: [Family; 7] = [
             "What comes before: {a}\nAnswer:",
             "\"{a}\" is preceded by",
         ],
-        make: |source, rng| {
+        make: |source, _, rng| {
             let (before, this) = source.neighbours(rng)?;
             Some(Question::new(&[this], before, source.other_beginnings(before, this, rng)?))
         },
@@ -383,9 +394,9 @@ fn order_of_three(source: &Source<'_>, rng: &mut Rng, rank: usize) -> Option<Que
     Some(Question::new(&words, words[sorted[rank]], wrong))
 }
 
-fn same_book(source: &Source<'_>, rng: &mut Rng) -> Option<Question> {
+fn same_book(source: &Source<'_>, side: Side, rng: &mut Rng) -> Option<Question> {
     let (book, line) = source.line(rng)?;
-    let same = rng.chance(0.5);
+    let same = side == Side::Yes;
     let (other_book, other) = source.line(rng)?;
     let (other_book, other) = if same && other_book != book {
         let chapters: Vec<usize> =
@@ -443,7 +454,8 @@ impl<'a> Mixture<'a> {
         let mut rng = self.stream.child(family as u64).child(index).at(draw);
         let family = &self.families[family];
         let template = family.templates[rng.below(3)];
-        let question = (family.make)(&self.source, &mut rng)?;
+        let side = if index.is_multiple_of(2) { Side::Yes } else { Side::No };
+        let question = (family.make)(&self.source, side, &mut rng)?;
         let prompt = put(template, &question.fields);
         let item = if question.wrong.is_empty() {
             // Nothing to choose from: only ever trained on.
@@ -622,7 +634,7 @@ mod tests {
         let train = made.trained().items(60);
         let same: Vec<&Item> = train.iter().filter(|i| i.task == "same-book").collect();
         let yes = same.iter().filter(|i| right(i) == "yes").count();
-        assert!((15..=45).contains(&yes), "{yes} of {}", same.len());
+        assert!((25..=35).contains(&yes), "{yes} of {}", same.len());
     }
 
     /// Held-out families appear in training under no template, no prompt is shared, and a shared prompt would be counted.
@@ -635,6 +647,22 @@ mod tests {
         assert_eq!(overlap(&trained, &held_out), Overlap { families: 1, templates: 0, prompts: 1 });
         let names: BTreeSet<&str> = TRAINED.iter().chain(&HELD_OUT).map(|f| f.name).collect();
         assert_eq!(names.len(), 19);
+    }
+
+    /// Yes and no are as frequent: always saying one of them is guessing.
+    #[test]
+    fn yes_and_no_are_balanced() {
+        let made = made();
+        let all = [made.trained().items(100), made.held_out().items(100)].concat();
+        for family in ["contains-word", "same-book", "contains-letter", "is-shuffled"] {
+            let of: Vec<&Item> = all.iter().filter(|i| i.task == family).collect();
+            let yes = of.iter().filter(|i| right(i) == "yes").count();
+            assert!(
+                of.len() > 80 && (2 * yes).abs_diff(of.len()) <= of.len() / 10,
+                "{family}: {yes} of {}",
+                of.len()
+            );
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ream_rand::Stream;
 use super::corpus::{Chapter, Corpus};
 use super::items::Item;
 use super::model::Model;
-use super::objectives::{Account, Example, Sampler};
+use super::objectives::{Example, Sampler};
 use super::scoring::LogProb;
 use super::vocabulary::Vocabulary;
 
@@ -232,21 +232,12 @@ pub fn bits_per_character(
     Ok(nats / core::f64::consts::LN_2 / (characters.max(1)) as f64)
 }
 
-/// What a training of `steps` steps goes through.
-pub fn account(steps: u64, mut batch: impl FnMut(u64) -> Vec<Example>) -> Account {
-    let mut account = Account::default();
-    for step in 0..steps {
-        batch(step).iter().for_each(|example| account.add(example));
-    }
-    account
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::cells::{Architecture, Cell, Objective};
     use super::super::corpus::tests::sample;
     use super::super::model::Sizes;
-    use super::super::objectives::SpanCorruption;
+    use super::super::objectives::{Account, SpanCorruption};
     use super::super::vocabulary::Bytes;
     use super::*;
     use ream_nn::Init;

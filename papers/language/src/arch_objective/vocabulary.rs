@@ -27,11 +27,6 @@ impl Vocabulary {
         self.codec.size() + 2 + self.sentinels
     }
 
-    /// Number of sentinels.
-    pub fn sentinels(&self) -> usize {
-        self.sentinels
-    }
-
     /// Tokens of a text.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         self.codec.encode(text)

@@ -131,7 +131,7 @@ fn owned(texts: Vec<&str>) -> Vec<String> {
     texts.into_iter().map(str::to_owned).collect()
 }
 
-fn half(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
+fn half(pool: &Pool<'_>, _: usize, rng: &mut Rng) -> Option<Item> {
     let (first, second) = halve(pool.line(rng)?);
     let right = first_words(second, WORDS);
     let wrong = like_length(&pool.halves, right, 3, NEAREST, rng);
@@ -140,7 +140,7 @@ fn half(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
     })?
 }
 
-fn next(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
+fn next(pool: &Pool<'_>, _: usize, rng: &mut Rng) -> Option<Item> {
     let chapter = pool.chapters.get(rng.below(pool.chapters.len()))?;
     let pairs: Vec<(&str, &str)> = chapter.pairs().collect();
     let (this, next) = *pairs.get(rng.below(pairs.len()))?;
@@ -154,7 +154,7 @@ fn next(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
     Item::new(TASKS[1], prompt, right.to_owned(), owned(wrong), rng)
 }
 
-fn word(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
+fn word(pool: &Pool<'_>, _: usize, rng: &mut Rng) -> Option<Item> {
     let line = pool.line(rng)?;
     let words: Vec<&str> = line.split_whitespace().collect();
     let at = 2 + rng.below(words.len() - 2);
@@ -187,7 +187,7 @@ fn word(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
     })?
 }
 
-fn agreement(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
+fn agreement(pool: &Pool<'_>, _: usize, rng: &mut Rng) -> Option<Item> {
     let line = pool.line(rng)?;
     let words: Vec<&str> = line.split_whitespace().collect();
     let mut places = Vec::new();
@@ -208,7 +208,7 @@ fn agreement(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
     Item::new(TASKS[3], prompt, format!(" {right}"), vec![format!(" {wrong}")], rng)
 }
 
-fn order(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
+fn order(pool: &Pool<'_>, _: usize, rng: &mut Rng) -> Option<Item> {
     let line = first_words(pool.line(rng)?, WORDS);
     let words: Vec<&str> = line.split_whitespace().collect();
     let (head, tail) = words.split_at(3);
@@ -218,10 +218,10 @@ fn order(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
     Item::new(TASKS[4], head.join(" "), join(tail), vec![join(&shuffled)], rng)
 }
 
-fn register(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
+fn register(pool: &Pool<'_>, nth: usize, rng: &mut Rng) -> Option<Item> {
     let index = rng.below(pool.lines.len());
-    // As many prompts from plays as from verses: a draw of the wrong kind is drawn again.
-    let from_play = rng.chance(0.5);
+    // Prompts from plays and from verses take turns: a draw of the wrong kind is drawn again.
+    let from_play = nth % 2 == 1;
     if (pool.work(index) == PLAYS) != from_play {
         return None;
     }
@@ -245,6 +245,9 @@ fn register(pool: &Pool<'_>, rng: &mut Rng) -> Option<Item> {
     })?
 }
 
+/// Makes the item after `nth` others of its task, or none of some lines.
+type Maker = fn(&Pool<'_>, usize, &mut Rng) -> Option<Item>;
+
 /// Items of all tasks that the chapters can give, at most `count` each, none twice; each fits into `context` tokens with all
 /// that goes around it. Tasks without plays or without pronouns have fewer or none.
 pub fn items(
@@ -255,7 +258,7 @@ pub fn items(
     stream: Stream,
 ) -> Vec<Item> {
     let pool = Pool::new(chapters);
-    let makers: [fn(&Pool<'_>, &mut Rng) -> Option<Item>; 6] = [half, next, word, agreement, order, register];
+    let makers: [Maker; 6] = [half, next, word, agreement, order, register];
     let mut all = Vec::new();
     if pool.lines.is_empty() {
         return all;
@@ -268,7 +271,7 @@ pub fn items(
                 break;
             }
             let mut rng = stream.child(task as u64).at(draw);
-            let Some(item) = maker(&pool, &mut rng) else { continue };
+            let Some(item) = maker(&pool, found, &mut rng) else { continue };
             if item.tokens(vocabulary) + AROUND <= context && seen.insert(item.prompt.clone()) {
                 all.push(item);
                 found += 1;
@@ -342,6 +345,23 @@ mod tests {
                 _ => {}
             }
         }
+    }
+
+    /// Half of the prompts of Z6 are from plays, so preferring one kind of text is guessing.
+    #[test]
+    fn prompts_of_both_kinds_are_as_frequent() {
+        let (corpus, items) = made();
+        let plays: Vec<&str> =
+            corpus.held_out.iter().filter(|c| c.work == PLAYS).flat_map(HeldOut::fresh).collect();
+        let from_play = |item: &&Item| {
+            let whole = format!("{}{}", item.prompt, item.options[item.answer]);
+            plays.iter().any(|line| line.contains(&whole))
+        };
+        let of: Vec<&Item> = items.iter().filter(|i| i.task == TASKS[5]).collect();
+        assert_eq!(of.iter().copied().filter(|i| from_play(i)).count(), 15);
+        let right_words =
+            |item: &&Item| item.options[0].chars().count().abs_diff(item.options[1].chars().count());
+        assert!(of.iter().copied().all(|i| 20 * right_words(&i) <= i.options[i.answer].chars().count()));
     }
 
     #[test]
