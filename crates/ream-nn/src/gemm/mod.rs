@@ -11,6 +11,7 @@
 mod dots;
 mod kernel;
 mod pack;
+mod pairs;
 
 use std::cell::{Cell, RefCell};
 
@@ -22,6 +23,14 @@ use kernel::{Call, Kernels};
 const KC: usize = 192;
 /// Rows of C in one job.
 const MC: usize = 96;
+/// Rows of C in one job that packs B itself.
+const MC_WHEN_JOBS_PACK: usize = 192;
+/// Jobs pack B when A has up to this many rows, so that few of them pack the same panel, ...
+const FEW_ROWS: usize = 3 * MC_WHEN_JOBS_PACK;
+/// ... and B has from this many elements on, so that all of its panels would not stay in the second-level cache.
+const MANY_ELEMENTS: usize = 1 << 17;
+/// From this many steps on a tile takes longer than fetching the memory of the next one.
+const PREFETCH: usize = 64;
 /// Below this many multiply-adds a product runs on the calling thread.
 pub(crate) const SERIAL: usize = 200_000;
 /// Up to this many rows of A, B is read in place rather than packed when its rows are contiguous.
@@ -40,7 +49,7 @@ pub enum Precision {
 
 thread_local! {
     static PRECISION: Cell<Precision> = const { Cell::new(Precision::F32) };
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    static SCRATCH: RefCell<[Vec<f32>; 3]> = const { RefCell::new([const { Vec::new() }; 3]) };
 }
 
 /// The precision that matrix products asked for by this thread use.
@@ -206,16 +215,67 @@ struct Plan<'a> {
     half: bool,
 }
 
+/// Asks for the lines of `len` numbers to be brought into the cache.
+#[inline(always)]
+fn prefetch(from: *const f32, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..len).step_by(16) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing and may point anywhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, len);
+}
+
+/// Where the kernels find B.
+#[derive(Clone, Copy)]
+enum Panels<'p> {
+    /// Where the caller has it.
+    InPlace,
+    /// All panels, packed before the tiles.
+    Packed(&'p [f32]),
+    /// Each job packs the panel that it comes to: B passes through the cache instead of being written and read back.
+    ByJob,
+}
+
+/// An operand of a tile and the distances in it.
+#[derive(Clone, Copy)]
+struct Side {
+    data: *const f32,
+    /// Between rows of A.
+    row: usize,
+    /// Between steps of the inner dimension.
+    step: usize,
+}
+
+/// Rows of A for one block of the inner dimension.
+#[derive(Clone, Copy)]
+enum Rows<'p> {
+    InPlace,
+    /// In groups of the kernel's height.
+    Grouped(&'p [f32]),
+    /// Pairs, rows and steps so far apart.
+    Pairs(&'p [f32], (usize, usize)),
+}
+
 impl Plan<'_> {
     fn run(&self) {
         let kernels = Kernels::best(self.half);
         if !self.half && self.m <= SKINNY && self.b.column == 1 {
-            return self.tiles(kernels, None);
+            return self.tiles(kernels, Panels::InPlace);
+        }
+        if self.jobs_pack() {
+            return self.tiles(kernels, Panels::ByJob);
         }
         with_scratch(0, self.packed_b_len(kernels), |packed| {
             self.pack_b(kernels, packed);
-            self.tiles(kernels, Some(packed));
+            self.tiles(kernels, Panels::Packed(packed));
         });
+    }
+
+    fn jobs_pack(&self) -> bool {
+        self.b.column == 1 && self.m <= FEW_ROWS && self.k > 2 * KC && self.n * self.k >= MANY_ELEMENTS
     }
 
     /// Panels of B are `kernels.width` columns wide, the last one a multiple of sixteen.
@@ -227,6 +287,12 @@ impl Plan<'_> {
         self.padded_n() * kernels.packed_depth(self.k)
     }
 
+    /// First column and padded width of a panel.
+    fn columns(&self, kernels: &Kernels, panel: usize) -> (usize, usize) {
+        let first = panel * kernels.width;
+        (first, kernels.width.min(self.padded_n() - first))
+    }
+
     fn pack_b(&self, kernels: &Kernels, packed: &mut [f32]) {
         let panels = self.n.div_ceil(kernels.width);
         let shared = Shared::new(packed);
@@ -235,8 +301,7 @@ impl Plan<'_> {
             let (block, panel) = (job / panels, job % panels);
             let (k0, kc) = self.block(block);
             let depth = kernels.packed_depth(kc);
-            let first = panel * kernels.width;
-            let width = kernels.width.min(self.padded_n() - first);
+            let (first, width) = self.columns(kernels, panel);
             let offset = kernels.packed_depth(k0) * self.padded_n() + first * depth;
             // SAFETY: every panel of every block has its own place.
             let out = unsafe { shared.part(offset, width * depth) };
@@ -249,20 +314,25 @@ impl Plan<'_> {
         (block * KC, KC.min(self.k - block * KC))
     }
 
-    fn tiles(&self, kernels: &Kernels, packed: Option<&[f32]>) {
+    fn tiles(&self, kernels: &Kernels, b: Panels<'_>) {
+        let threads = if self.parallel { threads::threads() } else { 1 };
+        let (height, jobs_a_thread) = match b {
+            Panels::ByJob => (MC_WHEN_JOBS_PACK, 2),
+            _ => (MC, 4),
+        };
         let panels = self.n.div_ceil(kernels.width);
-        let row_jobs = self.m.div_ceil(MC);
+        let row_jobs = self.m.div_ceil(height);
         let mut group = panels;
-        let wanted = if self.parallel { 4 * threads::threads() } else { 1 };
+        let wanted = if threads > 1 { jobs_a_thread * threads } else { 1 };
         while group > 1 && row_jobs * panels.div_ceil(group) < wanted {
             group = group.div_ceil(2);
         }
         let columns = panels.div_ceil(group);
         run_jobs(row_jobs * columns, self.parallel, &|job| {
             let (rows, column) = (job / columns, job % columns);
-            let rows = rows * MC..((rows + 1) * MC).min(self.m);
+            let rows = rows * height..((rows + 1) * height).min(self.m);
             let panels = column * group..((column + 1) * group).min(panels);
-            self.tile(kernels, packed, rows, panels);
+            self.tile(kernels, b, rows, panels);
         });
     }
 
@@ -270,73 +340,119 @@ impl Plan<'_> {
     fn tile(
         &self,
         kernels: &Kernels,
-        packed: Option<&[f32]>,
+        b: Panels<'_>,
         rows: std::ops::Range<usize>,
         panels: std::ops::Range<usize>,
     ) {
+        let depth = kernels.packed_depth(KC.min(self.k));
         let in_place = self.a.column == 1 && !kernels.half;
-        let len = if in_place { 0 } else { rows.len() * kernels.packed_depth(KC.min(self.k)) };
-        with_scratch(1, len, |a_room| {
-            for block in 0..self.k.div_ceil(KC) {
-                let (k0, kc) = self.block(block);
-                if !in_place {
-                    pack::rows(a_room, self.a, rows.clone(), k0, kc, kernels);
+        let a_len = if in_place { 0 } else { rows.len() * depth };
+        let b_len = if matches!(b, Panels::ByJob) { kernels.width * depth } else { 0 };
+        with_scratch(1, a_len, |a_room| {
+            with_scratch(2, b_len, |b_room| {
+                for block in 0..self.k.div_ceil(KC) {
+                    let (k0, kc) = self.block(block);
+                    let a = if in_place {
+                        Rows::InPlace
+                    } else if kernels.half {
+                        let distances = pairs::rows(a_room, self.a, rows.clone(), k0, kc);
+                        Rows::Pairs(a_room, distances)
+                    } else {
+                        pack::rows(a_room, self.a, rows.clone(), k0, kc, kernels);
+                        Rows::Grouped(a_room)
+                    };
+                    for panel in panels.clone() {
+                        let b = self.panel_of(kernels, b, panel, block, b_room);
+                        self.panel(kernels, a, b, &rows, panel, block, panel == panels.start);
+                    }
                 }
-                for panel in panels.clone() {
-                    self.panel(
-                        kernels,
-                        packed,
-                        &rows,
-                        panel,
-                        block,
-                        if in_place { None } else { Some(a_room) },
-                    );
-                }
-            }
+            });
         });
     }
 
+    /// One block of one panel of B.
+    fn panel_of(
+        &self,
+        kernels: &Kernels,
+        b: Panels<'_>,
+        panel: usize,
+        block: usize,
+        room: &mut [f32],
+    ) -> Side {
+        let (k0, kc) = self.block(block);
+        let depth = kernels.packed_depth(kc);
+        let (first, width) = self.columns(kernels, panel);
+        let (data, step): (&[f32], usize) = match b {
+            Panels::InPlace => (&self.b.data[k0 * self.b.row + first..], self.b.row),
+            Panels::Packed(packed) => {
+                (&packed[kernels.packed_depth(k0) * self.padded_n() + first * depth..], width)
+            }
+            Panels::ByJob => {
+                let room = &mut room[..width * depth];
+                pack::panel(room, self.b, k0, kc, first, width, kernels.half);
+                (room, width)
+            }
+        };
+        Side { data: data.as_ptr(), row: 0, step }
+    }
+
+    /// Rows of A from row `i` on, of the rows that begin at `start`.
+    fn rows_of(&self, a: Rows<'_>, start: usize, i: usize, height: usize, (k0, kc): (usize, usize)) -> Side {
+        let (data, row, step): (&[f32], usize, usize) = match a {
+            Rows::InPlace => (&self.a.data[i * self.a.row + k0..], self.a.row, 1),
+            Rows::Grouped(room) => (&room[(i - start) * kc..], 1, height),
+            Rows::Pairs(room, (row, step)) => (&room[(i - start) * row..], row, step),
+        };
+        Side { data: data.as_ptr(), row, step }
+    }
+
+    /// Asks for the next tile of C, and for the rows of A that it needs when no panel has read them yet.
+    fn prefetch(
+        &self,
+        rows: std::ops::Range<usize>,
+        columns: std::ops::Range<usize>,
+        with_a: bool,
+        (k0, kc): (usize, usize),
+    ) {
+        for i in rows {
+            prefetch(self.c.pointer().wrapping_add(i * self.c_row + columns.start), columns.len());
+            if with_a {
+                prefetch(self.a.data.as_ptr().wrapping_add(i * self.a.row + k0), kc);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the place of a panel in the product")]
     fn panel(
         &self,
         kernels: &Kernels,
-        packed: Option<&[f32]>,
+        a: Rows<'_>,
+        b: Side,
         rows: &std::ops::Range<usize>,
         panel: usize,
         block: usize,
-        packed_a: Option<&[f32]>,
+        first_of_job: bool,
     ) {
         let (k0, kc) = self.block(block);
-        let depth = kernels.packed_depth(kc);
         let first = panel * kernels.width;
         let columns = kernels.width.min(self.n - first);
-        let vectors = columns.div_ceil(16);
-        let (b, b_row) = match packed {
-            Some(packed) => {
-                let offset = kernels.packed_depth(k0) * self.padded_n() + first * depth;
-                let width = kernels.width.min(self.padded_n() - first);
-                (packed[offset..].as_ptr(), width)
-            }
-            None => (self.b.data[k0 * self.b.row + first..].as_ptr(), self.b.row),
+        let (add, bias) = match (block, self.start) {
+            (0, Start::Zero) => (false, std::ptr::null()),
+            (0, Start::Bias(bias)) => (false, bias[first..].as_ptr()),
+            _ => (true, std::ptr::null()),
         };
+        let in_place = matches!(a, Rows::InPlace);
         let mut i = rows.start;
         while i < rows.end {
             let height = kernels.height.min(rows.end - i);
-            let (a, a_row, a_column) = match packed_a {
-                Some(room) => (room[(i - rows.start) * depth..].as_ptr(), 1, height),
-                None => (self.a.data[i * self.a.row + k0..].as_ptr(), self.a.row, 1),
-            };
-            let (add, bias) = match (block, self.start) {
-                (0, Start::Zero) => (false, std::ptr::null()),
-                (0, Start::Bias(bias)) => (false, bias[first..].as_ptr()),
-                _ => (true, std::ptr::null()),
-            };
+            let a = self.rows_of(a, rows.start, i, height, (k0, kc));
             let call = Call {
-                depth,
-                a,
-                a_row,
-                a_column,
-                b,
-                b_row,
+                depth: kernels.packed_depth(kc),
+                a: a.data,
+                a_row: a.row,
+                a_column: a.step,
+                b: b.data,
+                b_row: b.step,
                 // SAFETY: row i, column `first` of C, which the caller checked to be large enough.
                 c: unsafe { self.c.pointer().add(i * self.c_row + first) },
                 c_row: self.c_row,
@@ -344,8 +460,16 @@ impl Plan<'_> {
                 add,
                 bias,
             };
+            if call.depth >= PREFETCH && i + height < rows.end {
+                self.prefetch(
+                    i + height..(i + 2 * height).min(rows.end),
+                    first..first + columns,
+                    first_of_job && in_place,
+                    (k0, kc),
+                );
+            }
             // SAFETY: the operands hold `height` rows, `depth` steps and `columns` columns; this job owns the tile of C.
-            unsafe { kernels.run(height, vectors, &call) };
+            unsafe { kernels.run(height, columns.div_ceil(16), &call) };
             i += height;
         }
     }
