@@ -1,8 +1,8 @@
 //! Matrix products on the CPU: `C = A B` and `C += A B` in f32, for operands of any strides.
 //!
 //! The plan is that of BLIS (Van Zee & van de Geijn, 2015): a micro-kernel keeps a small tile of C in registers while it runs
-//! along the inner dimension; B is packed once per product into panels that the kernel reads in order; A is read in place
-//! when its rows are contiguous and packed when they are not. Tiles of C are dealt to threads one by one. The inner
+//! along the inner dimension; B is packed into panels that the kernel reads in order, once per product, or by the jobs when A is
+//! short; A is read in place when its rows are contiguous and packed when they are not. Tiles of C are dealt to threads one by one. The inner
 //! dimension is cut at multiples of [`KC`] whatever the number of threads, so every element of C is the same sum in the same order.
 //!
 //! With [`Precision::Bf16`] the operands are rounded to bfloat16 while they are packed, and products are summed in f32: AVX-512-BF16
@@ -23,14 +23,10 @@ use kernel::{Call, Kernels};
 const KC: usize = 192;
 /// Rows of C in one job.
 const MC: usize = 96;
-/// Rows of C in one job that packs B itself.
-const MC_WHEN_JOBS_PACK: usize = 192;
-/// Jobs pack B when A has up to this many rows, so that few of them pack the same panel, ...
-const FEW_ROWS: usize = 3 * MC_WHEN_JOBS_PACK;
-/// ... and B has from this many elements on, so that all of its panels would not stay in the second-level cache.
+/// Up to this many rows, all of A is one job's, which packs the panels of B that it uses ...
+const FEW_ROWS: usize = 192;
+/// ... when B has this many elements or more, so that not all of its panels would stay in the second-level cache.
 const MANY_ELEMENTS: usize = 1 << 17;
-/// From this many steps on a tile takes longer than fetching the memory of the next one.
-const PREFETCH: usize = 64;
 /// Below this many multiply-adds a product runs on the calling thread.
 pub(crate) const SERIAL: usize = 200_000;
 /// Up to this many rows of A, B is read in place rather than packed when its rows are contiguous.
@@ -49,7 +45,7 @@ pub enum Precision {
 
 thread_local! {
     static PRECISION: Cell<Precision> = const { Cell::new(Precision::F32) };
-    static SCRATCH: RefCell<[Vec<f32>; 3]> = const { RefCell::new([const { Vec::new() }; 3]) };
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 /// The precision that matrix products asked for by this thread use.
@@ -215,19 +211,6 @@ struct Plan<'a> {
     half: bool,
 }
 
-/// Asks for the lines of `len` numbers to be brought into the cache.
-#[inline(always)]
-fn prefetch(from: *const f32, len: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..len).step_by(16) {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing and may point anywhere.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, len);
-}
-
 /// Where the kernels find B.
 #[derive(Clone, Copy)]
 enum Panels<'p> {
@@ -247,6 +230,13 @@ struct Side {
     row: usize,
     /// Between steps of the inner dimension.
     step: usize,
+}
+
+/// What one call of [`Plan::panel`] computes.
+struct Part<'r> {
+    rows: &'r std::ops::Range<usize>,
+    panel: usize,
+    block: usize,
 }
 
 /// Rows of A for one block of the inner dimension.
@@ -317,7 +307,7 @@ impl Plan<'_> {
     fn tiles(&self, kernels: &Kernels, b: Panels<'_>) {
         let threads = if self.parallel { threads::threads() } else { 1 };
         let (height, jobs_a_thread) = match b {
-            Panels::ByJob => (MC_WHEN_JOBS_PACK, 2),
+            Panels::ByJob => (FEW_ROWS, 2),
             _ => (MC, 4),
         };
         let panels = self.n.div_ceil(kernels.width);
@@ -348,25 +338,24 @@ impl Plan<'_> {
         let in_place = self.a.column == 1 && !kernels.half;
         let a_len = if in_place { 0 } else { rows.len() * depth };
         let b_len = if matches!(b, Panels::ByJob) { kernels.width * depth } else { 0 };
-        with_scratch(1, a_len, |a_room| {
-            with_scratch(2, b_len, |b_room| {
-                for block in 0..self.k.div_ceil(KC) {
-                    let (k0, kc) = self.block(block);
-                    let a = if in_place {
-                        Rows::InPlace
-                    } else if kernels.half {
-                        let distances = pairs::rows(a_room, self.a, rows.clone(), k0, kc);
-                        Rows::Pairs(a_room, distances)
-                    } else {
-                        pack::rows(a_room, self.a, rows.clone(), k0, kc, kernels);
-                        Rows::Grouped(a_room)
-                    };
-                    for panel in panels.clone() {
-                        let b = self.panel_of(kernels, b, panel, block, b_room);
-                        self.panel(kernels, a, b, &rows, panel, block, panel == panels.start);
-                    }
+        with_scratch(1, a_len + b_len, |room| {
+            let (a_room, b_room) = room.split_at_mut(a_len);
+            for block in 0..self.k.div_ceil(KC) {
+                let (k0, kc) = self.block(block);
+                let a = if in_place {
+                    Rows::InPlace
+                } else if kernels.half {
+                    let distances = pairs::rows(a_room, self.a, rows.clone(), k0, kc);
+                    Rows::Pairs(a_room, distances)
+                } else {
+                    pack::rows(a_room, self.a, rows.clone(), k0, kc, kernels);
+                    Rows::Grouped(a_room)
+                };
+                for panel in panels.clone() {
+                    let b = self.panel_of(kernels, b, panel, block, b_room);
+                    self.panel(kernels, a, b, &Part { rows: &rows, panel, block });
                 }
-            });
+            }
         });
     }
 
@@ -406,51 +395,25 @@ impl Plan<'_> {
         Side { data: data.as_ptr(), row, step }
     }
 
-    /// Asks for the next tile of C, and for the rows of A that it needs when no panel has read them yet.
-    fn prefetch(
-        &self,
-        rows: std::ops::Range<usize>,
-        columns: std::ops::Range<usize>,
-        with_a: bool,
-        (k0, kc): (usize, usize),
-    ) {
-        for i in rows {
-            prefetch(self.c.pointer().wrapping_add(i * self.c_row + columns.start), columns.len());
-            if with_a {
-                prefetch(self.a.data.as_ptr().wrapping_add(i * self.a.row + k0), kc);
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the place of a panel in the product")]
-    fn panel(
-        &self,
-        kernels: &Kernels,
-        a: Rows<'_>,
-        b: Side,
-        rows: &std::ops::Range<usize>,
-        panel: usize,
-        block: usize,
-        first_of_job: bool,
-    ) {
-        let (k0, kc) = self.block(block);
-        let first = panel * kernels.width;
+    fn panel(&self, kernels: &Kernels, a: Rows<'_>, b: Side, part: &Part<'_>) {
+        let (k0, kc) = self.block(part.block);
+        let rows = part.rows;
+        let first = part.panel * kernels.width;
         let columns = kernels.width.min(self.n - first);
-        let (add, bias) = match (block, self.start) {
+        let (add, bias) = match (part.block, self.start) {
             (0, Start::Zero) => (false, std::ptr::null()),
             (0, Start::Bias(bias)) => (false, bias[first..].as_ptr()),
             _ => (true, std::ptr::null()),
         };
-        let in_place = matches!(a, Rows::InPlace);
         let mut i = rows.start;
         while i < rows.end {
             let height = kernels.height.min(rows.end - i);
-            let a = self.rows_of(a, rows.start, i, height, (k0, kc));
+            let side = self.rows_of(a, rows.start, i, height, (k0, kc));
             let call = Call {
                 depth: kernels.packed_depth(kc),
-                a: a.data,
-                a_row: a.row,
-                a_column: a.step,
+                a: side.data,
+                a_row: side.row,
+                a_column: side.step,
                 b: b.data,
                 b_row: b.step,
                 // SAFETY: row i, column `first` of C, which the caller checked to be large enough.
@@ -460,14 +423,6 @@ impl Plan<'_> {
                 add,
                 bias,
             };
-            if call.depth >= PREFETCH && i + height < rows.end {
-                self.prefetch(
-                    i + height..(i + 2 * height).min(rows.end),
-                    first..first + columns,
-                    first_of_job && in_place,
-                    (k0, kc),
-                );
-            }
             // SAFETY: the operands hold `height` rows, `depth` steps and `columns` columns; this job owns the tile of C.
             unsafe { kernels.run(height, columns.div_ceil(16), &call) };
             i += height;
