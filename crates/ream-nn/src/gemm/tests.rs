@@ -113,7 +113,7 @@ fn the_number_of_threads_changes_no_bit() {
             threads::set_threads(threads);
             let mut c = vec![0.0; m * n];
             with_precision(precision, || {
-                gemm(&mut c, n, Mat::new(&a, m, k), Mat::new(&b, k, n), Start::Zero)
+                gemm(&mut c, n, Mat::new(&a, m, k), Mat::new(&b, k, n), Start::Zero);
             });
             c
         };
@@ -126,7 +126,7 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn rows_of_a_wider_matrix_are_left_alone() {
     let (a, b) = (numbers(6, 8), numbers(6, 9));
-    let mut c = vec![7.0; 15];
+    let mut c = [7.0; 15];
     gemm(&mut c[1..], 5, Mat::new(&a, 3, 2), Mat::new(&b, 2, 3), Start::Zero);
     let want = reference(Mat::new(&a, 3, 2), Mat::new(&b, 2, 3));
     for i in 0..3 {
