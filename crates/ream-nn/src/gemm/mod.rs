@@ -1,8 +1,8 @@
 //! Matrix products on the CPU: `C = A B` and `C += A B` in f32, for operands of any strides.
 //!
 //! The plan is that of BLIS (Van Zee & van de Geijn, 2015): a micro-kernel keeps a small tile of C in registers while it runs
-//! along the inner dimension; B is packed once per product into panels that the kernel reads in order; A is read in place
-//! when its rows are contiguous and packed when they are not. Tiles of C are dealt to threads one by one. The inner
+//! along the inner dimension; B is packed into panels that the kernel reads in order, once per product, or by the jobs when A is
+//! short; A is read in place when its rows are contiguous and packed when they are not. Tiles of C are dealt to threads one by one. The inner
 //! dimension is cut at multiples of [`KC`] whatever the number of threads, so every element of C is the same sum in the same order.
 //!
 //! With [`Precision::Bf16`] the operands are rounded to bfloat16 while they are packed, and products are summed in f32: AVX-512-BF16
@@ -11,6 +11,7 @@
 mod dots;
 mod kernel;
 mod pack;
+mod pairs;
 
 use std::cell::{Cell, RefCell};
 
@@ -22,6 +23,10 @@ use kernel::{Call, Kernels};
 const KC: usize = 192;
 /// Rows of C in one job.
 const MC: usize = 96;
+/// Up to this many rows, all of A is one job's, which packs the panels of B that it uses ...
+const FEW_ROWS: usize = 192;
+/// ... when B has this many elements or more, so that not all of its panels would stay in the second-level cache.
+const MANY_ELEMENTS: usize = 1 << 17;
 /// Below this many multiply-adds a product runs on the calling thread.
 pub(crate) const SERIAL: usize = 200_000;
 /// Up to this many rows of A, B is read in place rather than packed when its rows are contiguous.
@@ -206,16 +211,61 @@ struct Plan<'a> {
     half: bool,
 }
 
+/// Where the kernels find B.
+#[derive(Clone, Copy)]
+enum Panels<'p> {
+    /// Where the caller has it.
+    InPlace,
+    /// All panels, packed before the tiles.
+    Packed(&'p [f32]),
+    /// Each job packs the panel that it comes to: B passes through the cache instead of being written and read back.
+    ByJob,
+}
+
+/// An operand of a tile and the distances in it.
+#[derive(Clone, Copy)]
+struct Side {
+    data: *const f32,
+    /// Between rows of A.
+    row: usize,
+    /// Between steps of the inner dimension.
+    step: usize,
+}
+
+/// What one call of [`Plan::panel`] computes.
+struct Part<'r> {
+    rows: &'r std::ops::Range<usize>,
+    panel: usize,
+    block: usize,
+}
+
+/// Rows of A for one block of the inner dimension.
+#[derive(Clone, Copy)]
+enum Rows<'p> {
+    InPlace,
+    /// In groups of the kernel's height.
+    Grouped(&'p [f32]),
+    /// Pairs, rows and steps so far apart.
+    Pairs(&'p [f32], (usize, usize)),
+}
+
 impl Plan<'_> {
     fn run(&self) {
         let kernels = Kernels::best(self.half);
         if !self.half && self.m <= SKINNY && self.b.column == 1 {
-            return self.tiles(kernels, None);
+            return self.tiles(kernels, Panels::InPlace);
+        }
+        if self.jobs_pack() {
+            return self.tiles(kernels, Panels::ByJob);
         }
         with_scratch(0, self.packed_b_len(kernels), |packed| {
             self.pack_b(kernels, packed);
-            self.tiles(kernels, Some(packed));
+            self.tiles(kernels, Panels::Packed(packed));
         });
+    }
+
+    fn jobs_pack(&self) -> bool {
+        self.b.column == 1 && self.m <= FEW_ROWS && self.k > 2 * KC && self.n * self.k >= MANY_ELEMENTS
     }
 
     /// Panels of B are `kernels.width` columns wide, the last one a multiple of sixteen.
@@ -227,6 +277,12 @@ impl Plan<'_> {
         self.padded_n() * kernels.packed_depth(self.k)
     }
 
+    /// First column and padded width of a panel.
+    fn columns(&self, kernels: &Kernels, panel: usize) -> (usize, usize) {
+        let first = panel * kernels.width;
+        (first, kernels.width.min(self.padded_n() - first))
+    }
+
     fn pack_b(&self, kernels: &Kernels, packed: &mut [f32]) {
         let panels = self.n.div_ceil(kernels.width);
         let shared = Shared::new(packed);
@@ -235,8 +291,7 @@ impl Plan<'_> {
             let (block, panel) = (job / panels, job % panels);
             let (k0, kc) = self.block(block);
             let depth = kernels.packed_depth(kc);
-            let first = panel * kernels.width;
-            let width = kernels.width.min(self.padded_n() - first);
+            let (first, width) = self.columns(kernels, panel);
             let offset = kernels.packed_depth(k0) * self.padded_n() + first * depth;
             // SAFETY: every panel of every block has its own place.
             let out = unsafe { shared.part(offset, width * depth) };
@@ -249,20 +304,25 @@ impl Plan<'_> {
         (block * KC, KC.min(self.k - block * KC))
     }
 
-    fn tiles(&self, kernels: &Kernels, packed: Option<&[f32]>) {
+    fn tiles(&self, kernels: &Kernels, b: Panels<'_>) {
+        let threads = if self.parallel { threads::threads() } else { 1 };
+        let (height, jobs_a_thread) = match b {
+            Panels::ByJob => (FEW_ROWS, 2),
+            _ => (MC, 4),
+        };
         let panels = self.n.div_ceil(kernels.width);
-        let row_jobs = self.m.div_ceil(MC);
+        let row_jobs = self.m.div_ceil(height);
         let mut group = panels;
-        let wanted = if self.parallel { 4 * threads::threads() } else { 1 };
+        let wanted = if threads > 1 { jobs_a_thread * threads } else { 1 };
         while group > 1 && row_jobs * panels.div_ceil(group) < wanted {
             group = group.div_ceil(2);
         }
         let columns = panels.div_ceil(group);
         run_jobs(row_jobs * columns, self.parallel, &|job| {
             let (rows, column) = (job / columns, job % columns);
-            let rows = rows * MC..((rows + 1) * MC).min(self.m);
+            let rows = rows * height..((rows + 1) * height).min(self.m);
             let panels = column * group..((column + 1) * group).min(panels);
-            self.tile(kernels, packed, rows, panels);
+            self.tile(kernels, b, rows, panels);
         });
     }
 
@@ -270,73 +330,92 @@ impl Plan<'_> {
     fn tile(
         &self,
         kernels: &Kernels,
-        packed: Option<&[f32]>,
+        b: Panels<'_>,
         rows: std::ops::Range<usize>,
         panels: std::ops::Range<usize>,
     ) {
+        let depth = kernels.packed_depth(KC.min(self.k));
         let in_place = self.a.column == 1 && !kernels.half;
-        let len = if in_place { 0 } else { rows.len() * kernels.packed_depth(KC.min(self.k)) };
-        with_scratch(1, len, |a_room| {
+        let a_len = if in_place { 0 } else { rows.len() * depth };
+        let b_len = if matches!(b, Panels::ByJob) { kernels.width * depth } else { 0 };
+        with_scratch(1, a_len + b_len, |room| {
+            let (a_room, b_room) = room.split_at_mut(a_len);
             for block in 0..self.k.div_ceil(KC) {
                 let (k0, kc) = self.block(block);
-                if !in_place {
+                let a = if in_place {
+                    Rows::InPlace
+                } else if kernels.half {
+                    let distances = pairs::rows(a_room, self.a, rows.clone(), k0, kc);
+                    Rows::Pairs(a_room, distances)
+                } else {
                     pack::rows(a_room, self.a, rows.clone(), k0, kc, kernels);
-                }
+                    Rows::Grouped(a_room)
+                };
                 for panel in panels.clone() {
-                    self.panel(
-                        kernels,
-                        packed,
-                        &rows,
-                        panel,
-                        block,
-                        if in_place { None } else { Some(a_room) },
-                    );
+                    let b = self.panel_of(kernels, b, panel, block, b_room);
+                    self.panel(kernels, a, b, &Part { rows: &rows, panel, block });
                 }
             }
         });
     }
 
-    fn panel(
+    /// One block of one panel of B.
+    fn panel_of(
         &self,
         kernels: &Kernels,
-        packed: Option<&[f32]>,
-        rows: &std::ops::Range<usize>,
+        b: Panels<'_>,
         panel: usize,
         block: usize,
-        packed_a: Option<&[f32]>,
-    ) {
+        room: &mut [f32],
+    ) -> Side {
         let (k0, kc) = self.block(block);
         let depth = kernels.packed_depth(kc);
-        let first = panel * kernels.width;
-        let columns = kernels.width.min(self.n - first);
-        let vectors = columns.div_ceil(16);
-        let (b, b_row) = match packed {
-            Some(packed) => {
-                let offset = kernels.packed_depth(k0) * self.padded_n() + first * depth;
-                let width = kernels.width.min(self.padded_n() - first);
-                (packed[offset..].as_ptr(), width)
+        let (first, width) = self.columns(kernels, panel);
+        let (data, step): (&[f32], usize) = match b {
+            Panels::InPlace => (&self.b.data[k0 * self.b.row + first..], self.b.row),
+            Panels::Packed(packed) => {
+                (&packed[kernels.packed_depth(k0) * self.padded_n() + first * depth..], width)
             }
-            None => (self.b.data[k0 * self.b.row + first..].as_ptr(), self.b.row),
+            Panels::ByJob => {
+                let room = &mut room[..width * depth];
+                pack::panel(room, self.b, k0, kc, first, width, kernels.half);
+                (room, width)
+            }
+        };
+        Side { data: data.as_ptr(), row: 0, step }
+    }
+
+    /// Rows of A from row `i` on, of the rows that begin at `start`.
+    fn rows_of(&self, a: Rows<'_>, start: usize, i: usize, height: usize, (k0, kc): (usize, usize)) -> Side {
+        let (data, row, step): (&[f32], usize, usize) = match a {
+            Rows::InPlace => (&self.a.data[i * self.a.row + k0..], self.a.row, 1),
+            Rows::Grouped(room) => (&room[(i - start) * kc..], 1, height),
+            Rows::Pairs(room, (row, step)) => (&room[(i - start) * row..], row, step),
+        };
+        Side { data: data.as_ptr(), row, step }
+    }
+
+    fn panel(&self, kernels: &Kernels, a: Rows<'_>, b: Side, part: &Part<'_>) {
+        let (k0, kc) = self.block(part.block);
+        let rows = part.rows;
+        let first = part.panel * kernels.width;
+        let columns = kernels.width.min(self.n - first);
+        let (add, bias) = match (part.block, self.start) {
+            (0, Start::Zero) => (false, std::ptr::null()),
+            (0, Start::Bias(bias)) => (false, bias[first..].as_ptr()),
+            _ => (true, std::ptr::null()),
         };
         let mut i = rows.start;
         while i < rows.end {
             let height = kernels.height.min(rows.end - i);
-            let (a, a_row, a_column) = match packed_a {
-                Some(room) => (room[(i - rows.start) * depth..].as_ptr(), 1, height),
-                None => (self.a.data[i * self.a.row + k0..].as_ptr(), self.a.row, 1),
-            };
-            let (add, bias) = match (block, self.start) {
-                (0, Start::Zero) => (false, std::ptr::null()),
-                (0, Start::Bias(bias)) => (false, bias[first..].as_ptr()),
-                _ => (true, std::ptr::null()),
-            };
+            let side = self.rows_of(a, rows.start, i, height, (k0, kc));
             let call = Call {
-                depth,
-                a,
-                a_row,
-                a_column,
-                b,
-                b_row,
+                depth: kernels.packed_depth(kc),
+                a: side.data,
+                a_row: side.row,
+                a_column: side.step,
+                b: b.data,
+                b_row: b.step,
                 // SAFETY: row i, column `first` of C, which the caller checked to be large enough.
                 c: unsafe { self.c.pointer().add(i * self.c_row + first) },
                 c_row: self.c_row,
@@ -345,7 +424,7 @@ impl Plan<'_> {
                 bias,
             };
             // SAFETY: the operands hold `height` rows, `depth` steps and `columns` columns; this job owns the tile of C.
-            unsafe { kernels.run(height, vectors, &call) };
+            unsafe { kernels.run(height, columns.div_ceil(16), &call) };
             i += height;
         }
     }

@@ -1,22 +1,8 @@
 //! Copies of operands in the order in which the micro-kernels read them.
 
-use super::Mat;
 use super::kernel::Kernels;
+use super::{Mat, pairs};
 use crate::simd::{Isa, isa};
-
-/// Rounds to the nearest bfloat16, ties to even; NaN stays NaN.
-#[inline(always)]
-pub(super) fn bf16(x: f32) -> u32 {
-    let bits = x.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-    if x.is_nan() { (bits >> 16) | 0x40 } else { rounded }
-}
-
-/// Two bfloat16 in the place of one f32, the first in the low half.
-#[inline(always)]
-fn pair(low: f32, high: f32) -> f32 {
-    f32::from_bits(bf16(low) | (bf16(high) << 16))
-}
 
 /// Packs rows `k0..k0 + kc`, columns `first..first + width` of B, one step of the inner dimension after another, zeros
 /// beyond the edge.
@@ -31,7 +17,7 @@ pub(super) fn panel(
 ) {
     let columns = width.min(b.columns - first);
     if half {
-        return panel_half(out, b, k0, kc, first, width, columns);
+        return pairs::panel(out, b, k0, kc, first, width);
     }
     if b.column == 1 {
         for (p, row) in out.chunks_exact_mut(width).enumerate() {
@@ -73,7 +59,7 @@ fn panel_transposed(
 }
 
 /// `to[i * to_row + j] = from[j * from_row + i]` for 16 x 16 elements.
-fn turn(from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
+pub(super) fn turn(from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
     let _ = (&from[15 * from_row + 15], &to[15 * to_row + 15]);
     #[cfg(target_arch = "x86_64")]
     if isa() == Isa::Avx512 {
@@ -124,39 +110,7 @@ unsafe fn turn_avx512(from: *const f32, from_row: usize, to: *mut f32, to_row: u
     }
 }
 
-fn panel_half(out: &mut [f32], b: Mat<'_>, k0: usize, kc: usize, first: usize, width: usize, columns: usize) {
-    let end = k0 + kc;
-    if b.column == 1 {
-        let zeros = [0.0_f32; 64];
-        for (p, row) in out.chunks_exact_mut(width).enumerate() {
-            let k = k0 + 2 * p;
-            let low = &b.data[k * b.row + first..][..columns];
-            let high =
-                if k + 1 < end { &b.data[(k + 1) * b.row + first..][..columns] } else { &zeros[..columns] };
-            pairs(&mut row[..columns], low, high);
-            row[columns..].fill(0.0);
-        }
-        return;
-    }
-    for j in 0..width {
-        for (p, row) in out.chunks_exact_mut(width).enumerate() {
-            let k = k0 + 2 * p;
-            let at = |k: usize| if k < end { b.data[k * b.row + (first + j) * b.column] } else { 0.0 };
-            row[j] = if j < columns { pair(at(k), at(k + 1)) } else { 0.0 };
-        }
-    }
-}
-
-crate::simd::vectorised! {
-    fn pairs(out: &mut [f32], low: &[f32], high: &[f32]) {
-        let _ = FMA;
-        for ((out, low), high) in out.iter_mut().zip(low).zip(high) {
-            *out = pair(*low, *high);
-        }
-    }
-}
-
-/// Packs rows of A in groups of the kernel's height: within a group one step of the inner dimension after another.
+/// Packs rows of A in groups of the kernel's height: within a group one step of the inner dimension after another. f32 only.
 pub(super) fn rows(
     out: &mut [f32],
     a: Mat<'_>,
@@ -165,8 +119,7 @@ pub(super) fn rows(
     kc: usize,
     kernels: &Kernels,
 ) {
-    let depth = kernels.packed_depth(kc);
-    if a.row == 1 && !kernels.half {
+    if a.row == 1 {
         return match kernels.height {
             8 => columns_of::<8>(out, a, rows, k0, kc),
             6 => columns_of::<6>(out, a, rows, k0, kc),
@@ -176,14 +129,10 @@ pub(super) fn rows(
     let mut i = rows.start;
     while i < rows.end {
         let height = kernels.height.min(rows.end - i);
-        let group = &mut out[(i - rows.start) * depth..][..height * depth];
-        if kernels.half {
-            rows_half(group, a, i, height, k0, kc);
-        } else {
-            for (p, step) in group.chunks_exact_mut(height).enumerate() {
-                for (r, out) in step.iter_mut().enumerate() {
-                    *out = a.data[(i + r) * a.row + (k0 + p) * a.column];
-                }
+        let group = &mut out[(i - rows.start) * kc..][..height * kc];
+        for (p, step) in group.chunks_exact_mut(height).enumerate() {
+            for (r, out) in step.iter_mut().enumerate() {
+                *out = a.data[(i + r) * a.row + (k0 + p) * a.column];
             }
         }
         i += height;
@@ -214,17 +163,6 @@ fn columns_of<const H: usize>(
         for p in 0..steps {
             let at = whole * kc + (p0 + p) * rest;
             out[at..at + rest].copy_from_slice(&from(p)[whole..]);
-        }
-    }
-}
-
-fn rows_half(group: &mut [f32], a: Mat<'_>, i: usize, height: usize, k0: usize, kc: usize) {
-    let end = k0 + kc;
-    for (p, step) in group.chunks_exact_mut(height).enumerate() {
-        let k = k0 + 2 * p;
-        for (r, out) in step.iter_mut().enumerate() {
-            let at = |k: usize| if k < end { a.data[(i + r) * a.row + k * a.column] } else { 0.0 };
-            *out = pair(at(k), at(k + 1));
         }
     }
 }
