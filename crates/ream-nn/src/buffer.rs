@@ -11,16 +11,55 @@ use crate::memory;
 
 /// Arrays below this many numbers come from the allocator.
 const SMALL: usize = 1024;
-/// Numbers that the shelf keeps at most: 2 GiB.
-const SHELF_LIMIT: usize = 1 << 29;
+/// Numbers that the shelf may always keep: 64 MiB. Beyond that it keeps at most as much as was ever in use at once.
+const ALWAYS: usize = 1 << 24;
+
+/// Arrays of one capacity.
+#[derive(Default)]
+struct Place {
+    arrays: Vec<Vec<f32>>,
+    /// When one was last asked for or brought back.
+    used: u64,
+}
 
 #[derive(Default)]
 struct Shelf {
-    by_capacity: BTreeMap<usize, Vec<Vec<f32>>>,
+    by_capacity: BTreeMap<usize, Place>,
     held: usize,
+    now: u64,
 }
 
-static SHELF: Mutex<Shelf> = Mutex::new(Shelf { by_capacity: BTreeMap::new(), held: 0 });
+impl Shelf {
+    fn take(&mut self, capacity: usize) -> Option<Vec<f32>> {
+        self.now += 1;
+        let place = self.by_capacity.get_mut(&capacity)?;
+        place.used = self.now;
+        let found = place.arrays.pop()?;
+        self.held -= capacity;
+        Some(found)
+    }
+
+    fn put(&mut self, capacity: usize, array: Vec<f32>) {
+        self.now += 1;
+        let place = self.by_capacity.entry(capacity).or_default();
+        place.used = self.now;
+        place.arrays.push(array);
+        self.held += capacity;
+        let limit = memory::most().max(ALWAYS);
+        while self.held > limit && self.drop_oldest() {}
+    }
+
+    /// Gives back an array of the size that was not asked for the longest.
+    fn drop_oldest(&mut self) -> bool {
+        let filled = self.by_capacity.iter_mut().filter(|(_, place)| !place.arrays.is_empty());
+        let Some((capacity, place)) = filled.min_by_key(|(_, place)| place.used) else { return false };
+        place.arrays.pop();
+        self.held -= capacity;
+        true
+    }
+}
+
+static SHELF: Mutex<Shelf> = Mutex::new(Shelf { by_capacity: BTreeMap::new(), held: 0, now: 0 });
 
 /// An array of numbers that returns to the shelf when it is dropped.
 #[derive(Debug)]
@@ -36,9 +75,8 @@ impl Buffer {
         }
         let capacity = class(len);
         if let Ok(mut shelf) = SHELF.lock()
-            && let Some(mut found) = shelf.by_capacity.get_mut(&capacity).and_then(Vec::pop)
+            && let Some(mut found) = shelf.take(capacity)
         {
-            shelf.held -= capacity;
             found.truncate(len);
             found.resize(len, 0.0);
             return Self(found);
@@ -105,15 +143,12 @@ impl Drop for Buffer {
             return;
         }
         let mut array = std::mem::take(&mut self.0);
-        if let Ok(mut shelf) = SHELF.lock()
-            && shelf.held + capacity <= SHELF_LIMIT
-        {
+        if let Ok(mut shelf) = SHELF.lock() {
             // Already initialised once (`scratch` made it whole), so this writes at most what `truncate` cut off.
             if array.len() < capacity {
                 array.resize(capacity, 0.0);
             }
-            shelf.held += capacity;
-            shelf.by_capacity.entry(capacity).or_default().push(array);
+            shelf.put(capacity, array);
         }
     }
 }
@@ -128,6 +163,21 @@ pub fn release_memory() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shelf_gives_back_what_was_not_asked_for_the_longest() {
+        let mut shelf = Shelf::default();
+        let limit = memory::most().max(ALWAYS);
+        let half = class(limit / 2 + 1);
+        shelf.put(1024, vec![0.0; 1024]);
+        shelf.put(half, Vec::new());
+        assert!(shelf.take(1024).is_some());
+        shelf.put(1024, vec![0.0; 1024]);
+        shelf.put(half + 1, Vec::new());
+        assert!(shelf.held <= memory::most().max(ALWAYS));
+        assert!(shelf.take(half).is_none() && shelf.take(1024).is_some() && shelf.take(half + 1).is_some());
+        assert_eq!(shelf.held, 0);
+    }
 
     #[test]
     fn classes_waste_an_eighth_at_most_and_are_their_own_class() {

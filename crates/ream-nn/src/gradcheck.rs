@@ -69,7 +69,8 @@ fn compare(name: &str, grad: &[f32], tolerance: f64, at: impl Fn(usize, f32) -> 
         let (near, far) = (at(i, STEP)? - at(i, -STEP)?, at(i, 2.0 * STEP)? - at(i, -2.0 * STEP)?);
         let want = (8.0 * near - far) / (12.0 * f64::from(STEP));
         let got = f64::from(grad[i]);
-        if !((got - want).abs() <= tolerance * scale) {
+        // NaN on either side is a difference too.
+        if (got - want).abs().partial_cmp(&(tolerance * scale)).is_none_or(std::cmp::Ordering::is_gt) {
             let problem =
                 format!("element {i}: {got:.6}, finite differences give {want:.6} (largest {scale:.4})");
             return Err(NnError::Gradient { tensor: name.to_owned(), problem });

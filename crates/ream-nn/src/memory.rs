@@ -8,6 +8,8 @@ use crate::param::Param;
 /// Numbers in live tensors, and the most there were.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// The most there ever were.
+static MOST: AtomicUsize = AtomicUsize::new(0);
 
 /// What is added to an estimate for packed operands, the allocator, and the program itself: 64 MiB.
 const BASE_BYTES: u64 = 64 << 20;
@@ -15,10 +17,16 @@ const BASE_BYTES: u64 = 64 << 20;
 pub(crate) fn took(len: usize) {
     let now = LIVE.fetch_add(len, Ordering::Relaxed) + len;
     PEAK.fetch_max(now, Ordering::Relaxed);
+    MOST.fetch_max(now, Ordering::Relaxed);
 }
 
 pub(crate) fn gave(len: usize) {
     LIVE.fetch_sub(len, Ordering::Relaxed);
+}
+
+/// The most numbers that were ever in live tensors at once.
+pub(crate) fn most() -> usize {
+    MOST.load(Ordering::Relaxed)
 }
 
 /// Bytes of all live tensors of this process.

@@ -112,7 +112,7 @@ pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
     let a = x.abs();
     let z = x * x;
     // Odd polynomial for |x| < 0.625 (Moshier, Cephes `tanhf`).
-    let p = fma::<FMA>(-5.704_988_7e-3, z, 2.063_908_9e-2);
+    let p = fma::<FMA>(-5.704_988_7e-3, z, 2.063_909e-2);
     let p = fma::<FMA>(p, z, -5.373_971_5e-2);
     let p = fma::<FMA>(p, z, 1.333_144_2e-1);
     let p = fma::<FMA>(p, z, -3.333_328e-1);

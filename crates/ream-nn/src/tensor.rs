@@ -173,7 +173,7 @@ impl Tensor {
     #[must_use]
     pub fn rows(&self) -> usize {
         let last = self.last();
-        if last == 0 { 0 } else { self.len() / last }
+        self.len().checked_div(last).unwrap_or(0)
     }
 
     /// The elements, row-major.
