@@ -37,7 +37,7 @@ enum Task {
         /// nn: only these workloads, for instance gpt,vqae
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
-        /// nn: who else takes the same steps: torch, torch-1-thread, torch-compile, candle
+        /// nn: who else takes the same steps: torch, torch-1-thread, torch-compile
         #[arg(long, value_delimiter = ',', default_value = "torch")]
         rivals: Vec<String>,
         /// nn: blocks of theirs, ours, ours, theirs; ten or more are a measurement

@@ -3,7 +3,7 @@
 //! The plan is that of BLIS (Van Zee & van de Geijn, 2015): a micro-kernel keeps a small tile of C in registers while it runs
 //! along the inner dimension; B is packed into panels that the kernel reads in order, once per product, or by the jobs when A is
 //! short; A is read in place when its rows are contiguous and packed when they are not. Tiles of C are dealt to threads one by one. The inner
-//! dimension is cut at multiples of [`KC`] whatever the number of threads, so every element of C is the same sum in the same order.
+//! dimension is cut at multiples of a fixed length whatever the number of threads, so every element of C is the same sum in the same order.
 //!
 //! With [`Precision::Bf16`] the operands are rounded to bfloat16 while they are packed, and products are summed in f32: AVX-512-BF16
 //! where the machine has it, otherwise f32 arithmetic on the rounded operands.

@@ -20,11 +20,9 @@ pub(super) enum Rival {
     Torch,
     TorchOneThread,
     TorchCompile,
-    Candle,
 }
 
-pub(super) const RIVALS: [Rival; 4] =
-    [Rival::Torch, Rival::TorchOneThread, Rival::TorchCompile, Rival::Candle];
+pub(super) const RIVALS: [Rival; 3] = [Rival::Torch, Rival::TorchOneThread, Rival::TorchCompile];
 
 impl Rival {
     pub(super) fn name(self) -> &'static str {
@@ -32,7 +30,6 @@ impl Rival {
             Self::Torch => "torch",
             Self::TorchOneThread => "torch-1-thread",
             Self::TorchCompile => "torch-compile",
-            Self::Candle => "candle",
         }
     }
 
@@ -80,22 +77,15 @@ pub(super) fn ream() -> Result<Side> {
     Ok(Side { name: "ream", program, arguments: vec!["--threads".to_owned(), THREADS.to_string()] })
 }
 
-/// A rival's worker, built or installed.
+/// A rival's worker, installed.
 pub(super) fn rival(rival: Rival) -> Result<Side> {
     let threads = if rival == Rival::TorchOneThread { 1 } else { THREADS };
     let mut arguments = vec!["--threads".to_owned(), threads.to_string()];
-    let program = if rival == Rival::Candle {
-        let manifest = root().join("benches/candle/Cargo.toml");
-        run(cargo().args(["build", "--locked", "--release", "--manifest-path"]).arg(&manifest))?;
-        target_directory(&manifest)?.join("release/bench-candle")
-    } else {
-        arguments.insert(0, "benches/torch/worker.py".to_owned());
-        if rival == Rival::TorchCompile {
-            arguments.push("--compile".to_owned());
-        }
-        torch()?
-    };
-    Ok(Side { name: rival.name(), program, arguments })
+    arguments.insert(0, "benches/torch/worker.py".to_owned());
+    if rival == Rival::TorchCompile {
+        arguments.push("--compile".to_owned());
+    }
+    Ok(Side { name: rival.name(), program: torch()?, arguments })
 }
 
 fn target_directory(manifest: &Path) -> Result<PathBuf> {
