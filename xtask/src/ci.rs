@@ -64,9 +64,21 @@ fn data() -> Result<()> {
     let program = build("ci", &FEATURES)?;
     for slug in implemented(&program)? {
         let fetch = || run(Command::new(&program).args(["data", "fetch", "--yes", "--for", &slug]));
-        fetch().or_else(|_| fetch()).or_else(|_| fetch())?;
+        fetch()
+            .or_else(|_| {
+                list_debian_packages();
+                fetch()
+            })
+            .or_else(|_| fetch())?;
     }
     Ok(())
+}
+
+/// A new machine knows no Debian package yet. Without the right to ask, or without `apt-get`, the fetch says what is missing.
+fn list_debian_packages() {
+    if let Err(error) = run(Command::new("apt-get").args(["-qq", "update"])) {
+        println!("{error}");
+    }
 }
 
 fn implemented(program: &Path) -> Result<Vec<String>> {

@@ -384,7 +384,7 @@ pub(crate) fn study(
             spectra,
             pairs,
             horizons,
-            at: vec![("source", Place::from(name.as_str())), ("sources", Place::from(sources as f64))],
+            at: place(&name, judged, sources),
         };
         let mut seen = Seen {
             source: name.clone(),
@@ -665,6 +665,12 @@ impl<'a> Drafts<'a> {
             seen.drafts.push((reads.name().to_owned(), accepted, s));
         }
     }
+}
+
+/// Where a source's observations stand. Rules over all sources ask for three; a control is none of them, whatever else runs.
+fn place(name: &str, judged: bool, sources: usize) -> Vec<(&'static str, Place)> {
+    let counted = if judged { sources as f64 } else { 0.0 };
+    vec![("source", Place::from(name)), ("sources", Place::from(counted))]
 }
 
 /// C3: surplus and gain in acceptance over checkpoints and sources.

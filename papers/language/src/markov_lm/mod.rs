@@ -198,6 +198,27 @@ mod tests {
         }
     }
 
+    /// The order-1 control is trained and observed, and no check admits it.
+    #[test]
+    fn the_control_is_no_part_of_any_rule() {
+        let paper = ream_paper::Paper::parse("paper.toml", include_str!("paper.toml")).unwrap();
+        let observed = run_tiny(&tiny(), 3).observations();
+        let control: Vec<_> =
+            observed.iter().filter(|o| o.at.get("source") == Some(&"order-1".into())).collect();
+        assert!(!control.is_empty());
+        // Without the text there are two judged sources.
+        let all: ream_paper::Place = 2.0.into();
+        for check in paper.claims.iter().flat_map(|claim| &claim.checks) {
+            for o in &control {
+                let admitted = check.filter.iter().all(|(key, filter)| {
+                    o.at.get(key).is_some_and(|p| if key == "sources" { *p == all } else { filter.admits(p) })
+                });
+                let read = check.quantity.terms().iter().any(|t| t.measure == o.measure && t.arm == o.arm);
+                assert!(!(admitted && read), "{}: {o}", check.id);
+            }
+        }
+    }
+
     /// Rules over all sources need all three of them: with the text missing they are not tested, not passed by two.
     #[test]
     fn a_missing_source_leaves_its_rules_untested() {
