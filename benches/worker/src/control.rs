@@ -1,6 +1,6 @@
 //! One TD3 update (Fujimoto, van Hoof & Meger, 2018), as in `benches/torch/control.py`.
 
-use ream_nn::layers::Linear;
+use ream_nn::layers::{Linear, polyak};
 use ream_nn::training::{Adam, AdamConfig, Optimiser};
 use ream_nn::{Init, Module, Param, Tensor, no_grad, ops};
 use ream_rand::Stream;
@@ -122,15 +122,9 @@ impl Td3 {
     }
 
     /// Targets move by 0.005 towards what they follow.
-    fn follow(&self) {
-        let targets = [self.target_actor.params(), self.target_critics.params()].concat();
-        let sources = [self.actor.params(), self.critics.params()].concat();
-        for (target, source) in targets.iter().zip(&sources) {
-            let source = source.tensor();
-            target.update(|values| {
-                values.iter_mut().zip(source.data()).for_each(|(t, s)| *t += 0.005 * (s - *t));
-            });
-        }
+    fn follow(&self) -> ream_nn::Result<()> {
+        polyak(&self.target_actor, &self.actor, 0.005)?;
+        polyak(&self.target_critics, &self.critics, 0.005)
     }
 }
 
@@ -159,7 +153,7 @@ impl Workload for Td3 {
             let gradients = self.actor_loss(index)?.backward();
             self.critics.unfreeze();
             self.actor_optimiser.step(&gradients?, 1.0);
-            self.follow();
+            self.follow()?;
         }
         Ok(loss.item()?)
     }
