@@ -306,16 +306,14 @@ impl Plan<'_> {
 
     fn tiles(&self, kernels: &Kernels, b: Panels<'_>) {
         let threads = if self.parallel { threads::threads() } else { 1 };
-        let jobs_a_thread = if matches!(b, Panels::ByJob) { 2 } else { 4 };
-        let wanted = if threads > 1 { jobs_a_thread * threads } else { 1 };
-        let height = match b {
-            Panels::ByJob => FEW_ROWS,
-            // Few rows are cut into equal jobs before columns are: a job packs its rows of A, and would do so for every group of columns.
-            _ => self.m.div_ceil(wanted).next_multiple_of(kernels.height).clamp(4 * kernels.height, MC),
+        let (height, jobs_a_thread) = match b {
+            Panels::ByJob => (FEW_ROWS, 2),
+            _ => (MC, 4),
         };
         let panels = self.n.div_ceil(kernels.width);
         let row_jobs = self.m.div_ceil(height);
         let mut group = panels;
+        let wanted = if threads > 1 { jobs_a_thread * threads } else { 1 };
         while group > 1 && row_jobs * panels.div_ceil(group) < wanted {
             group = group.div_ceil(2);
         }
