@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// A named configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// Seconds: shows that it works. Not evidence.
+    #[default]
     Smoke,
     /// The experiment on which verdicts rest.
     Full,

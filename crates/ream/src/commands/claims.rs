@@ -3,65 +3,21 @@
 use std::fmt::Write;
 
 use ream_lab::report::text::{claims_table, figure_words};
-use ream_lab::{ClaimReport, Outcome, Preset, Report, Result, RunDir, RunFacts, Verdict};
+use ream_lab::{ClaimReport, Result, Verdict};
 use ream_paper::ClaimKind;
 
 use crate::cli::Claims;
 use crate::commands::Context;
-use crate::edition::Entry;
 use crate::output::{self, paint};
-
-/// The claims of a paper as they stand: a newer run of evidence on this machine, else the published results.
-pub(crate) fn of(context: &Context, entry: &Entry) -> Result<Vec<ClaimReport>> {
-    let published = entry.results()?;
-    if let Some(report) = newest_evidence(context, entry, published.as_ref().map_or("", |r| r.run.as_str()))?
-    {
-        return Ok(report.claims);
-    }
-    if let Some(results) = published {
-        let stale = results.stale(&entry.code(), entry.smoke_today().as_ref());
-        return Ok(results.claims(&entry.paper, stale));
-    }
-    let reason = if entry.system.is_some() { "no full run yet" } else { "not implemented" };
-    let command = if entry.system.is_some() {
-        format!("ream run {} --preset full", entry.paper.slug)
-    } else {
-        String::new()
-    };
-    let facts = RunFacts { command, ..RunFacts::default() };
-    let report = |claim| ClaimReport::new(&entry.paper, claim, Outcome::not_tested(reason), &facts);
-    Ok(entry.paper.claims.iter().map(report).collect())
-}
-
-/// The newest run on this machine that is evidence and was made by this very code.
-fn newest_evidence(context: &Context, entry: &Entry, published: &str) -> Result<Option<Report>> {
-    let prefix = format!("{}-", entry.paper.slug);
-    for name in context.run_names()?.iter().rev().filter(|name| name.starts_with(&prefix)) {
-        if name == published {
-            return Ok(None);
-        }
-        let Ok((dir, record)) = RunDir::open(&context.runs.join(name)) else { continue };
-        let candidate =
-            record.paper == entry.paper.slug && record.preset != Preset::Smoke && !record.modified;
-        if !candidate || record.code != entry.code() {
-            continue;
-        }
-        let report = Report::gather(&dir, &record, &entry.paper)?;
-        if report.not_evidence.is_empty() {
-            return Ok(Some(report));
-        }
-    }
-    Ok(None)
-}
 
 pub(crate) fn show(context: &Context, args: &Claims) -> Result<u8> {
     let mut reports = Vec::new();
     if let Some(slug) = &args.paper {
-        reports = of(context, context.edition.get(slug)?)?;
+        reports = context.edition.get(slug)?.claims(&context.runs)?;
     } else {
         for entry in &context.edition.entries {
             if args.all || context.json || entry.system.is_some() {
-                reports.extend(of(context, entry)?);
+                reports.extend(entry.claims(&context.runs)?);
             }
         }
     }

@@ -10,26 +10,24 @@ mod runs;
 mod welcome;
 mod worker;
 
-use std::path::PathBuf;
-
 use clap::CommandFactory;
-use ream_lab::{Error, Result, RunDir, RunRecord, Verdict, did_you_mean};
+use ream_lab::{Edition, Error, Result, Runs, Verdict, did_you_mean};
 
 use crate::cli::{Cli, Command};
-use crate::edition::Edition;
+use crate::edition;
 use crate::output;
 
 /// What every command is given.
 pub(crate) struct Context {
     pub(crate) edition: Edition,
-    pub(crate) runs: PathBuf,
+    pub(crate) runs: Runs,
     pub(crate) json: bool,
 }
 
 /// Runs the command; gives the exit code.
 pub(crate) fn run(cli: Cli) -> Result<u8> {
     let runs = cli.runs.unwrap_or_else(|| ream_lab::home().join("runs"));
-    let context = Context { edition: Edition::load()?, runs, json: cli.json };
+    let context = Context { edition: edition::load()?, runs: Runs::new(runs), json: cli.json };
     let Some(command) = cli.command else { return welcome::show(&context) };
     match command {
         Command::Papers(args) => papers::list(&context, &args),
@@ -64,54 +62,6 @@ fn manual() -> Result<u8> {
     }
     output::text(&String::from_utf8_lossy(&bytes))?;
     Ok(0)
-}
-
-impl Context {
-    /// Names of all runs, oldest first: names begin with the paper, so the time in them is what sorts.
-    pub(crate) fn run_names(&self) -> Result<Vec<String>> {
-        let entries = match std::fs::read_dir(&self.runs) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::Input(format!("cannot read {}: {error}", self.runs.display()))),
-        };
-        let mut names: Vec<(String, String)> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| self.runs.join(name).join("run.toml").is_file())
-            .map(|name| (name.chars().rev().take(20).collect::<String>().chars().rev().collect(), name))
-            .collect();
-        names.sort();
-        Ok(names.into_iter().map(|(_, name)| name).collect())
-    }
-
-    /// Opens a run by name, by the beginning of its name, or the last one.
-    pub(crate) fn open_run(&self, wanted: &str) -> Result<(RunDir, RunRecord)> {
-        let names = self.run_names()?;
-        if wanted == "last" {
-            let last = names
-                .last()
-                .ok_or_else(|| Error::Input(format!("there are no runs in {}", self.runs.display())))?;
-            return RunDir::open(&self.runs.join(last));
-        }
-        if names.iter().any(|name| name == wanted) {
-            return RunDir::open(&self.runs.join(wanted));
-        }
-        let matching: Vec<&String> = names.iter().filter(|name| name.starts_with(wanted)).collect();
-        match matching.as_slice() {
-            [only] => RunDir::open(&self.runs.join(only)),
-            [] => {
-                let hint = did_you_mean(wanted, names.iter().map(String::as_str));
-                Err(Error::Input(format!(
-                    "there is no run `{wanted}` in {}{hint} (`ream runs list`)",
-                    self.runs.display()
-                )))
-            }
-            several => Err(Error::Input(format!(
-                "`{wanted}` begins the names of {} runs; the newest is {}",
-                several.len(),
-                several.last().map(|s| s.as_str()).unwrap_or_default()
-            ))),
-        }
-    }
 }
 
 /// Reads a verdict's words.

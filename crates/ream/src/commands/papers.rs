@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use ream_lab::{ClaimReport, Error, Preset, Result, Verdict, did_you_mean, time};
+use ream_lab::{ClaimReport, Entry, Error, Preset, Result, Verdict, did_you_mean, time};
 use ream_paper::{ClaimKind, Family};
 use serde::Serialize;
 
 use crate::cli::Papers;
-use crate::commands::{Context, claims, verdict};
-use crate::edition::Entry;
+use crate::commands::{Context, verdict};
 use crate::output::{self, paint};
 
 /// One element of `ream papers --json`.
@@ -37,7 +36,7 @@ pub(crate) fn list(context: &Context, args: &Papers) -> Result<u8> {
     let under = args.under.as_deref().map(minutes).transpose()?;
     let mut rows = Vec::new();
     for entry in &context.edition.entries {
-        let reports = claims::of(context, entry)?;
+        let reports = entry.claims(&context.runs)?;
         let takes = full_minutes(entry, &reports);
         let keep = (!args.implemented || entry.system.is_some())
             && family.is_none_or(|f| f == entry.paper.family)
@@ -142,7 +141,7 @@ fn minutes(text: &str) -> Result<f64> {
 
 pub(crate) fn show(context: &Context, slug: &str) -> Result<u8> {
     let entry = context.edition.get(slug)?;
-    let reports = claims::of(context, entry)?;
+    let reports = entry.claims(&context.runs)?;
     if context.json {
         #[derive(Serialize)]
         struct Shown<'a> {

@@ -12,7 +12,7 @@ use crate::commands::Context;
 use crate::output::{self, paint};
 
 fn gather(context: &Context, wanted: &str) -> Result<(RunDir, RunRecord, Report)> {
-    let (dir, record) = context.open_run(wanted)?;
+    let (dir, record) = context.runs.open(wanted)?;
     let entry = context.edition.get(&record.paper)?;
     let report = Report::gather(&dir, &record, &entry.paper)?;
     Ok((dir, record, report))

@@ -1,24 +1,19 @@
 //! `ream run`: prepare, drive, report.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ream_lab::record::FORMAT;
 use ream_lab::report::{NOT_FETCHED, text::terminal};
 use ream_lab::{
-    AnySystem, ClaimReport, Ended, Error, Invalid, LARGEST_SEED, Launch, Machine, Needs, OwnData, Preset,
-    Report, Result, RunDir, RunRecord, SmokeDigest, Verdict, change, config_hash, did_you_mean, drive, isa,
-    time,
+    ClaimReport, Ended, Entry, Error, Invalid, Launch, Needs, Order, Plan, Preset, Report, Result, RunDir,
+    RunRecord, SmokeDigest, Verdict, config_hash, drive, time,
 };
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::RunArgs;
-use crate::commands::worker::same_code;
 use crate::commands::{Context, data, verdict};
-use crate::edition::Entry;
 use crate::output::{self, Meter, paint};
 
 /// `ream run --json`.
@@ -39,170 +34,45 @@ struct RunOutput<'a> {
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8> {
     let fail_on = args.fail_on.as_deref().map(verdict).transpose()?;
     if let Some(wanted) = &args.resume {
-        let (dir, record) = context.open_run(wanted)?;
+        let (dir, record) = context.runs.open(wanted)?;
         let (entry, system) = context.edition.system(&record.paper)?;
-        same_code(entry, &record)?;
+        entry.same_code(&record)?;
         system.prepare(&record.config)?;
         return finish(context, entry, &dir, &record, args, fail_on);
     }
     let slug = args.paper.as_deref().unwrap_or_default();
     let (entry, system) = context.edition.system(slug)?;
-    let plan = Plan::new(entry, &system, args)?;
+    let plan = Plan::new(entry, &system, &order(args)?)?;
     if args.dry_run {
         return dry_run(context, entry, &plan);
     }
-    let record = plan.record(entry, args)?;
-    let dir = RunDir::create(&context.runs, &record)?;
+    let store = data::store();
+    if plan.own_data.is_none() {
+        data::offer(&store, &plan.needs.data, args.fetch)?;
+    }
+    let record = plan.record(entry, &store)?;
+    let dir = RunDir::create(context.runs.dir(), &record)?;
     finish(context, entry, &dir, &record, args, fail_on)
 }
 
-/// A run that is decided but not started.
-struct Plan {
-    preset: Preset,
-    config: Value,
-    modified: bool,
-    needs: Needs,
-    seeds: Vec<u64>,
-    claims: Vec<String>,
-    own_data: Option<PathBuf>,
-    threads: usize,
-}
-
-impl Plan {
-    fn new(entry: &Entry, system: &AnySystem, args: &RunArgs) -> Result<Self> {
-        let preset: Preset = args.preset.into();
-        let base = system.preset(preset)?;
-        let file = match &args.config {
-            Some(path) => Some((path.display().to_string(), read_text(path)?)),
-            None => None,
-        };
-        let changed = change(
-            &system.schema(),
-            base.clone(),
-            file.as_ref().map(|(n, t)| (n.as_str(), t.as_str())),
-            &args.sets,
-        )?;
-        let (config, needs) = system.prepare(&changed)?;
-        let seeds = match &args.seeds {
-            Some(text) => parse_seeds(text)?,
-            None => (1..=system.seeds(preset)).collect(),
-        };
-        for id in &args.claims {
-            if entry.paper.claim(id).is_none() {
-                let ids = entry.paper.claims.iter().map(|c| c.id.as_str());
-                let all: Vec<&str> = ids.clone().collect();
-                return Err(Error::Input(format!(
-                    "`{}` has no claim `{id}`{}; it has {}",
-                    entry.paper.slug,
-                    did_you_mean(id, ids),
-                    all.join(", ")
-                )));
-            }
-        }
-        let own_data = match &args.data {
-            Some(path) => {
-                let full = std::fs::canonicalize(path)
-                    .map_err(|e| Error::Input(format!("--data {}: {e}", path.display())))?;
-                system.check_data(&config, &full)?;
-                Some(full)
-            }
-            None => None,
-        };
-        if args.threads == Some(0) || args.slots == Some(0) {
-            return Err(Invalid::new("--threads, --slots", "at least 1", "0").into());
-        }
-        let threads = args.threads.unwrap_or_else(|| needs.threads.clamp(1, ream_lab::cores()));
-        Ok(Self {
-            preset,
-            modified: config != base,
-            config,
-            needs,
-            seeds,
-            claims: args.claims.clone(),
-            own_data,
-            threads,
-        })
+/// What the flags ask for.
+fn order(args: &RunArgs) -> Result<Order> {
+    if args.slots == Some(0) {
+        return Err(Invalid::new("--slots", "at least 1", "0").into());
     }
-
-    /// Everything that decides the run; fetches data when the user consents.
-    fn record(&self, entry: &Entry, args: &RunArgs) -> Result<RunRecord> {
-        let paper = entry.paper.slug.clone();
-        let store = data::store();
-        let mut hashes = BTreeMap::new();
-        if self.own_data.is_none() {
-            data::offer(&store, &self.needs.data, args.fetch)?;
-            for id in &self.needs.data {
-                let hash = match store.path(id) {
-                    Ok(_) => store.hash(id)?,
-                    Err(_) => NOT_FETCHED.to_owned(),
-                };
-                hashes.insert(id.clone(), hash);
-            }
-        }
-        let own_data = match &self.own_data {
-            Some(path) => Some(OwnData { path: path.clone(), sha256: ream_data::hash_file(path)? }),
-            None => None,
-        };
-        let created = time::now();
-        let salt = ream_rand_hex(created);
-        Ok(RunRecord {
-            format: FORMAT,
-            id: format!("{paper}-{}-{salt}", time::compact(created)),
-            command: command(entry, self, args),
-            paper,
-            preset: self.preset,
-            modified: self.modified,
-            config_hash: config_hash(&self.config),
-            seeds: self.seeds.clone(),
-            claims: self.claims.clone(),
-            threads: self.threads,
-            created,
-            isa: isa().to_owned(),
-            own_data,
-            scaled: self.needs.scaled.clone(),
-            data: hashes,
-            code: entry.code(),
-            machine: Machine::this(),
-            config: self.config.clone(),
-        })
-    }
-}
-
-/// Four hexadecimal digits that tell two runs of one second apart.
-fn ream_rand_hex(created: u64) -> String {
-    let nanos =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
-    let mixed = (created ^ (u64::from(nanos) << 20) ^ u64::from(std::process::id()))
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    format!("{:04x}", mixed >> 48)
-}
-
-/// The exact command that makes the run again.
-fn command(entry: &Entry, plan: &Plan, args: &RunArgs) -> String {
-    let mut words = vec!["ream".to_owned(), "run".to_owned(), entry.paper.slug.clone()];
-    if plan.preset != Preset::Smoke {
-        words.extend(["--preset".to_owned(), plan.preset.name().to_owned()]);
-    }
-    let pairs = [
-        ("--seeds", args.seeds.clone()),
-        ("--config", args.config.as_ref().map(|p| p.display().to_string())),
-        ("--data", args.data.as_ref().map(|p| p.display().to_string())),
-        ("--claims", (!args.claims.is_empty()).then(|| args.claims.join(","))),
-    ];
-    for (flag, value) in pairs {
-        if let Some(value) = value {
-            words.extend([flag.to_owned(), quote(&value)]);
-        }
-    }
-    for set in &args.sets {
-        words.extend(["--set".to_owned(), quote(set)]);
-    }
-    words.join(" ")
-}
-
-fn quote(text: &str) -> String {
-    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_=.,/:+".contains(c));
-    if plain && !text.is_empty() { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    let config = match &args.config {
+        Some(path) => Some((path.display().to_string(), read_text(path)?)),
+        None => None,
+    };
+    Ok(Order {
+        preset: args.preset.into(),
+        seeds: args.seeds.clone(),
+        sets: args.sets.clone(),
+        config,
+        data: args.data.clone(),
+        claims: args.claims.clone(),
+        threads: args.threads,
+    })
 }
 
 fn read_text(path: &Path) -> Result<String> {
@@ -211,42 +81,6 @@ fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| {
         Error::Input(format!("{}: not UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to()))
     })
-}
-
-/// `5` means 1 to 5; `3,7,9` these.
-fn parse_seeds(text: &str) -> Result<Vec<u64>> {
-    let wrong = |got: &str| -> Error {
-        Invalid::new(
-            "--seeds",
-            format!("a count such as 5, or a list such as 3,7,9, between 1 and {LARGEST_SEED}"),
-            format!("`{got}`"),
-        )
-        .into()
-    };
-    let number = |part: &str| -> Result<u64> {
-        part.trim().parse().ok().filter(|n| (1..=LARGEST_SEED).contains(n)).ok_or_else(|| wrong(part))
-    };
-    if !text.contains(',') {
-        let count = number(text)?;
-        if count > 100_000 {
-            return Err(Invalid::new(
-                "--seeds",
-                "a count of at most 100000; one large seed N is written `N,`",
-                text,
-            )
-            .into());
-        }
-        return Ok((1..=count).collect());
-    }
-    let mut seeds = Vec::new();
-    for part in text.trim_end_matches(',').split(',') {
-        let seed = number(part)?;
-        if seeds.contains(&seed) {
-            return Err(Invalid::new("--seeds", "every seed once", format!("{seed} twice")).into());
-        }
-        seeds.push(seed);
-    }
-    Ok(seeds)
 }
 
 fn dry_run(context: &Context, entry: &Entry, plan: &Plan) -> Result<u8> {
@@ -263,13 +97,7 @@ fn dry_run(context: &Context, entry: &Entry, plan: &Plan) -> Result<u8> {
         data: Vec<data::DataRow>,
         claims: Vec<&'a str>,
     }
-    let claims: Vec<&str> = entry
-        .paper
-        .claims
-        .iter()
-        .filter(|c| !c.checks.is_empty() && (plan.claims.is_empty() || plan.claims.contains(&c.id)))
-        .map(|c| c.id.as_str())
-        .collect();
+    let claims: Vec<&str> = plan.testable(entry).collect();
     let rows = data::rows(&data::store(), &plan.needs.data)?;
     if context.json {
         output::json(&DryRun {

@@ -6,14 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use ream_lab::{
-    Error, Preset, Previous, RESULTS_FORMAT, Report, Result, Results, RunDir, RunRecord, SeedObservations,
-    rule_hash, state, time,
+    Entry, Error, Preset, Previous, RESULTS_FORMAT, Report, Result, Results, RunDir, RunRecord,
+    SeedObservations, Standing, rule_hash, state, time,
 };
 use serde::Serialize;
 
 use crate::cli::Runs;
 use crate::commands::Context;
-use crate::edition::Entry;
 use crate::output;
 
 /// One element of `ream runs list --json`.
@@ -46,31 +45,17 @@ pub(crate) fn run(context: &Context, command: Runs) -> Result<u8> {
     }
 }
 
-fn state_word(dir: &RunDir, record: &RunRecord) -> Result<(&'static str, usize)> {
-    let ended = state(dir, record)?;
-    let word = if ended.finished.len() == record.seeds.len() {
-        "finished"
-    } else if ream_lab::alive(dir, record) {
-        "running"
-    } else if ended.failed.is_empty() {
-        "unfinished"
-    } else {
-        "failed"
-    };
-    Ok((word, ended.finished.len()))
-}
-
 fn list(context: &Context) -> Result<u8> {
     let mut rows = Vec::new();
-    for name in context.run_names()?.iter().rev() {
-        match RunDir::open(&context.runs.join(name)) {
+    for name in context.runs.names()?.iter().rev() {
+        match RunDir::open(&context.runs.path(name)) {
             Ok((dir, record)) => {
-                let (state, finished) = state_word(&dir, &record)?;
+                let (standing, finished) = Standing::of(&dir, &record)?;
                 rows.push(Row {
                     run: record.id,
                     paper: record.paper,
                     preset: record.preset,
-                    state,
+                    state: standing.name(),
                     finished,
                     seeds: record.seeds.len(),
                     created: time::utc(record.created),
@@ -97,14 +82,14 @@ fn list(context: &Context) -> Result<u8> {
         );
     }
     if rows.is_empty() {
-        let _ = writeln!(out, "no runs in {}", context.runs.display());
+        let _ = writeln!(out, "no runs in {}", context.runs.dir().display());
     }
     output::text(&out)?;
     Ok(0)
 }
 
 fn watch(context: &Context, wanted: &str) -> Result<u8> {
-    let (dir, record) = context.open_run(wanted)?;
+    let (dir, record) = context.runs.open(wanted)?;
     let mut last = String::new();
     loop {
         let ended = state(&dir, &record)?;
@@ -128,7 +113,7 @@ fn watch(context: &Context, wanted: &str) -> Result<u8> {
 }
 
 fn cancel(context: &Context, wanted: &str) -> Result<u8> {
-    let (dir, record) = context.open_run(wanted)?;
+    let (dir, record) = context.runs.open(wanted)?;
     if !ream_lab::alive(&dir, &record) {
         return Err(Error::Input(format!("run {} is not running", record.id)));
     }
@@ -141,7 +126,7 @@ fn cancel(context: &Context, wanted: &str) -> Result<u8> {
 fn remove(context: &Context, wanted: &[String]) -> Result<u8> {
     // All are looked up before the first one goes: a typo removes nothing.
     let found: Vec<(RunDir, RunRecord)> =
-        wanted.iter().map(|w| context.open_run(w)).collect::<Result<_>>()?;
+        wanted.iter().map(|w| context.runs.open(w)).collect::<Result<_>>()?;
     for (dir, record) in &found {
         if ream_lab::alive(dir, record) {
             return Err(Error::Input(format!(
@@ -165,11 +150,12 @@ fn delete(dir: &RunDir) -> Result<()> {
 fn collect(context: &Context, days: u64, yes: bool) -> Result<u8> {
     let limit = time::now().saturating_sub(days * 86_400);
     let mut count = 0;
-    for name in context.run_names()? {
-        let Ok((dir, record)) = RunDir::open(&context.runs.join(&name)) else { continue };
-        let (state, _) = state_word(&dir, &record)?;
-        let disposable = record.preset == Preset::Smoke || matches!(state, "unfinished" | "failed");
-        if record.created <= limit && disposable && state != "running" {
+    for name in context.runs.names()? {
+        let Ok((dir, record)) = RunDir::open(&context.runs.path(&name)) else { continue };
+        let (standing, _) = Standing::of(&dir, &record)?;
+        let disposable =
+            record.preset == Preset::Smoke || matches!(standing, Standing::Unfinished | Standing::Failed);
+        if record.created <= limit && disposable && standing != Standing::Running {
             count += 1;
             if yes {
                 delete(&dir)?;
@@ -185,7 +171,7 @@ fn collect(context: &Context, days: u64, yes: bool) -> Result<u8> {
 
 /// Writes `papers/<family>/results/<slug>.json` from a run that is evidence.
 fn publish(context: &Context, wanted: &str, into: &Path) -> Result<u8> {
-    let (dir, record) = context.open_run(wanted)?;
+    let (dir, record) = context.runs.open(wanted)?;
     let (entry, system) = context.edition.system(&record.paper)?;
     let report = Report::gather(&dir, &record, &entry.paper)?;
     if !report.not_evidence.is_empty() {
