@@ -240,9 +240,11 @@ fn died(status: std::process::ExitStatus, errors: &Path, memory_mib: Option<u64>
     if let Ok(file) = File::open(errors) {
         let _ = file.take(4096).read_to_string(&mut text);
     }
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    // The line that says it, even where a backtrace follows it.
+    let memory = text.lines().find(|line| line.starts_with("memory allocation of"));
+    let last = memory.or_else(|| text.lines().rev().find(|line| !line.trim().is_empty())).unwrap_or_default();
     let limit = match memory_mib {
-        Some(mib) if last.contains("memory allocation") => format!("; it may use {mib} MiB"),
+        Some(mib) if memory.is_some() => format!("; it may use {mib} MiB"),
         _ => String::new(),
     };
     if last.is_empty() {

@@ -23,6 +23,7 @@ use ream_lab::{Edition, Runs};
 use tokio::net::TcpListener;
 
 pub use error::{Error, Result};
+pub use runs::RunLimits;
 
 use state::App;
 
@@ -50,13 +51,17 @@ pub struct Site {
 /// What can be chosen of a site.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many workers run at once.
-    pub workers: usize,
+    /// Names besides the loopback ones under which the site answers, with a port where addresses show one.
+    pub hosts: Vec<String>,
+    /// Largest file that can be uploaded, MiB.
+    pub upload_mib: u64,
+    /// What runs may use.
+    pub runs: RunLimits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 1 }
+        Self { hosts: Vec::new(), upload_mib: 64, runs: RunLimits::default() }
     }
 }
 
