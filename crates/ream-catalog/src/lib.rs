@@ -2,6 +2,7 @@
 
 mod edition;
 mod record;
+pub mod text;
 
 pub use edition::{ClaimFacts, EditionFacts, EditionPaper};
 pub use record::{Author, Date, Link, Record};
