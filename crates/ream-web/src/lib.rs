@@ -65,16 +65,20 @@ impl Default for Options {
     }
 }
 
-/// Answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most.
+/// Answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most. Runs go on
+/// without the site; those that another process has left behind are taken over.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve(
-    site: Site,
+    mut site: Site,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
+    site.bind = listener.local_addr().map_err(|e| Error::internal(&e))?;
     let app = App::new(site);
+    let manager = app.manager.clone();
+    tokio::task::spawn_blocking(move || manager.adopt());
     let service = routes(&app).into_make_service_with_connect_info::<SocketAddr>();
     let stopping = app.stopping();
     let stopper = app.clone();
@@ -93,7 +97,6 @@ pub async fn serve(
 }
 
 /// The site as a service, for tests and for whoever has a listener of another kind.
-#[must_use]
 pub fn router(site: Site) -> Router {
     routes(&App::new(site))
 }

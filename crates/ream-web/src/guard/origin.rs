@@ -75,7 +75,7 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
 fn host(names: &Names<'_>, request: &Request) -> Result<()> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (first, second) = (hosts.next().and_then(|h| h.to_str().ok()), hosts.next());
-    let asked = request.uri().authority().map(|a| a.as_str());
+    let asked = request.uri().authority().map(axum::http::uri::Authority::as_str);
     let good =
         second.is_none() && first.is_some_and(|h| names.fits(h)) && asked.is_none_or(|a| names.fits(a));
     if good {

@@ -239,7 +239,7 @@ impl Seed {
                 keep(&mut self.samples, SAMPLES, Told(number, (title, text.chars().take(SAMPLE).collect())));
             }
             Event::Warn { text } => {
-                keep(&mut self.warnings, MARKS, Told(number, text.chars().take(SAMPLE).collect()))
+                keep(&mut self.warnings, MARKS, Told(number, text.chars().take(SAMPLE).collect()));
             }
             Event::Figure { name } => {
                 self.figures.retain(|Told(_, other)| *other != name);

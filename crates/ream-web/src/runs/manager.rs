@@ -14,8 +14,6 @@ use ream_lab::{
 };
 
 use super::limits::{Allowance, RunLimits, slots};
-use tokio::sync::watch;
-
 use crate::error::{Error, Result};
 
 /// A handle; cheap to clone.
@@ -29,8 +27,6 @@ struct Inner {
     home: PathBuf,
     limits: RunLimits,
     state: Mutex<State>,
-    /// Counts the runs that have ended; whoever keeps a list of runs follows it.
-    ended: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -73,8 +69,7 @@ impl Manager {
         home: PathBuf,
         limits: RunLimits,
     ) -> Self {
-        let (state, ended) = (Mutex::default(), watch::Sender::new(0));
-        Self(Arc::new(Inner { edition, runs, program, home, limits, state, ended }))
+        Self(Arc::new(Inner { edition, runs, program, home, limits, state: Mutex::default() }))
     }
 
     pub(super) fn limits(&self) -> &RunLimits {
@@ -210,12 +205,12 @@ impl Manager {
                 Active { timed: job.timed, smoke: job.smoke, stop: Arc::clone(&stop), progress: None };
             state.active.insert(job.id.clone(), active);
             let this = self.clone();
-            std::thread::spawn(move || this.drive(&job, stop));
+            std::thread::spawn(move || this.drive(&job, &stop));
         }
     }
 
     /// One launch of a run from its beginning to its report; on a thread of its own.
-    fn drive(&self, job: &Job, stop: Arc<AtomicBool>) {
+    fn drive(&self, job: &Job, stop: &Arc<AtomicBool>) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.launch(job, stop)));
         let problem = match outcome {
             Ok(Ok(())) => None,
@@ -230,11 +225,10 @@ impl Manager {
             let _ = Allowance { stopped: problem, ..allowance }.write(&dir);
         }
         self.state().active.remove(&job.id);
-        self.0.ended.send_modify(|count| *count += 1);
         self.pump();
     }
 
-    fn launch(&self, job: &Job, stop: Arc<AtomicBool>) -> Result<()> {
+    fn launch(&self, job: &Job, stop: &Arc<AtomicBool>) -> Result<()> {
         let (dir, record) = self.0.runs.open_exactly(&job.id)?;
         let entry = self.0.edition.get(&record.paper)?;
         let allowance = Allowance::read(&dir);
@@ -244,7 +238,7 @@ impl Manager {
             retry_failed: job.retry_failed,
             slots: Some(job.slots),
             memory_mib: allowance.as_ref().map(|a| a.memory_mib),
-            stop: Arc::clone(&stop),
+            stop: Arc::clone(stop),
         };
         let minutes = allowance.as_ref().map_or(f64::INFINITY, |a| a.minutes);
         let mut over = false;

@@ -87,7 +87,7 @@ impl Typed {
                 "claim" => typed.claims.push(text),
                 // What was uploaded with this very form goes before what it carried on.
                 "upload" if typed.upload.is_none() && !leave_out => {
-                    typed.upload = Some(uploads::find(home, &text)?)
+                    typed.upload = Some(uploads::find(home, &text)?);
                 }
                 // Stands before the file that it is about.
                 "no_upload" => leave_out = true,

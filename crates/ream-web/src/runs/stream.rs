@@ -106,7 +106,7 @@ impl Channels {
         let channel = Arc::new(Channel::new(format!("{}{epoch}", app.started)));
         open.insert(record.id.clone(), Arc::downgrade(&channel));
         let (app, weak) = (app.clone(), Arc::downgrade(&channel));
-        std::thread::spawn(move || fill(&app, &weak, dir, &record));
+        std::thread::spawn(move || fill(&app, &weak, &dir, &record));
         channel
     }
 
@@ -136,15 +136,15 @@ impl Drop for StreamPlace {
 }
 
 /// Looks at a run as long as someone watches it and it has not ended.
-fn fill(app: &App, channel: &Weak<Channel>, dir: RunDir, record: &RunRecord) {
+fn fill(app: &App, channel: &Weak<Channel>, dir: &RunDir, record: &RunRecord) {
     let mut live = Live::new(dir.clone(), record);
     loop {
         let Some(channel) = channel.upgrade() else { return };
         let place = app.manager.place(&record.id);
-        let Ok((word, finished)) = standing(&place, &dir, record) else { return };
+        let Ok((word, finished)) = standing(&place, dir, record) else { return };
         let ended = matches!(word, "finished" | "failed" | "unfinished") && place == Place::Elsewhere;
         while live.advance() {}
-        tell(&channel, &live, &dir, &Progress::new(&place, word, finished, record, &live));
+        tell(&channel, &live, dir, &Progress::new(&place, word, finished, record, &live));
         if ended {
             channel.set("end", "", &json!({ "state": word }));
             return;
