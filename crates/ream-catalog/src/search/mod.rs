@@ -124,8 +124,8 @@ pub struct Hit {
     pub paper: Stored,
     /// Score of the words (BM25), of meaning (cosine), or of both (sum of reciprocal ranks).
     pub score: f32,
-    /// The title in pieces; marked ones are what was found.
-    pub title: Highlighted,
+    /// The title in pieces, never HTML; marked ones are what was found.
+    pub title_html: Highlighted,
     /// The part of the abstract that says most, in pieces.
     pub snippet: Highlighted,
     /// Why it is here: where the words are, how near in meaning.
