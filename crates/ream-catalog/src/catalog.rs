@@ -13,7 +13,8 @@ use crate::search::cursor::{Cursor, fingerprint};
 use crate::search::execute::{Outcome, Request, Snapshot, execute};
 use crate::search::index::TextIndex;
 use crate::search::{
-    Document, Facet, Hit, Mode, Node, Quantised, SearchPage, SearchQuery, Similar, Vectors, key, parse, similar,
+    Document, Facet, Hit, Mode, Node, Quantised, SearchPage, SearchQuery, Similar, Vectors, key, parse,
+    similar,
 };
 use crate::store::{Store, Stored, StoredVector};
 
@@ -234,7 +235,11 @@ impl Catalog {
             None => None,
             Some(text) => {
                 let cursor: Option<Cursor> = text.parse().ok();
-                Some(cursor.filter(|cursor| cursor.query == print).ok_or_else(|| Error::Cursor(text.clone()))?)
+                Some(
+                    cursor
+                        .filter(|cursor| cursor.query == print)
+                        .ok_or_else(|| Error::Cursor(text.clone()))?,
+                )
             }
         };
         let (snapshot, mut notes) = inner.snapshot(cursor.as_ref());
@@ -259,8 +264,13 @@ impl Catalog {
     async fn hits(&self, outcome: Outcome) -> Result<Vec<Hit>> {
         let Outcome { hits: found, marks, near, .. } = outcome;
         let handles: Vec<&str> = found.iter().map(|found| found.handle.as_str()).collect();
-        let mut papers: BTreeMap<String, Stored> =
-            self.store().get_many(&handles).await?.into_iter().map(|paper| (paper.handle.clone(), paper)).collect();
+        let mut papers: BTreeMap<String, Stored> = self
+            .store()
+            .get_many(&handles)
+            .await?
+            .into_iter()
+            .map(|paper| (paper.handle.clone(), paper))
+            .collect();
         let mut hits = Vec::with_capacity(found.len());
         for found in found {
             let paper = match papers.remove(&found.handle) {
@@ -301,7 +311,9 @@ impl Catalog {
         let papers = inner.store.get_many(&handles).await?;
         let mut similar = Vec::with_capacity(papers.len());
         for paper in papers {
-            let Some((found, cosine)) = neighbours.found.iter().find(|(found, _)| found.handle == paper.handle) else {
+            let Some((found, cosine)) =
+                neighbours.found.iter().find(|(found, _)| found.handle == paper.handle)
+            else {
                 continue;
             };
             let why = similar::reason(&neighbours.distinctive, &own, &document(&paper), *cosine);
@@ -313,7 +325,10 @@ impl Catalog {
 
 impl Inner {
     /// Runs a search away from the runtime's threads.
-    async fn run<T: Send + 'static>(&self, search: impl FnOnce() -> tantivy::Result<T> + Send + 'static) -> Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        search: impl FnOnce() -> tantivy::Result<T> + Send + 'static,
+    ) -> Result<T> {
         let result = match tokio::task::spawn_blocking(search).await {
             Ok(result) => result.map_err(index_error),
             Err(panic) => Err(Error::Index(format!("it cannot be read and will be built again ({panic})"))),
@@ -333,7 +348,9 @@ impl Inner {
                 if cursor.snapshot == shown.current.id {
                     return (shown.current.clone(), notes);
                 }
-                if let Some((snapshot, used)) = shown.kept.iter_mut().find(|(kept, _)| kept.id == cursor.snapshot) {
+                if let Some((snapshot, used)) =
+                    shown.kept.iter_mut().find(|(kept, _)| kept.id == cursor.snapshot)
+                {
                     *used = Instant::now();
                     return (snapshot.clone(), notes);
                 }
@@ -472,6 +489,9 @@ impl Keeper {
                 break;
             }
         }
+        if written >= COMMIT {
+            self.with_index(TextIndex::rest).await?;
+        }
         self.hidden = false;
         self.show(inner, false);
         inner.shown.write().unwrap_or_else(PoisonError::into_inner).partial = false;
@@ -533,7 +553,9 @@ fn index_error(error: tantivy::TantivyError) -> Error {
     Error::Index(error.to_string())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> tantivy::Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> tantivy::Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(index_error),
         Err(panic) => Err(Error::Index(format!("it broke: {panic}"))),
@@ -692,7 +714,8 @@ fn query_print(query: &SearchQuery) -> u64 {
 fn facets(counts: &[BTreeMap<String, u64>], chosen: &[Vec<String>]) -> Vec<Facet> {
     let mut facets = Vec::with_capacity(counts.len());
     for ((field, counts), chosen) in FACETS.iter().zip(counts).zip(chosen) {
-        let mut values: Vec<(String, u64)> = counts.iter().map(|(value, count)| (value.clone(), *count)).collect();
+        let mut values: Vec<(String, u64)> =
+            counts.iter().map(|(value, count)| (value.clone(), *count)).collect();
         for value in chosen.iter().filter(|value| !counts.contains_key(*value)) {
             values.push((value.clone(), 0));
         }

@@ -48,11 +48,6 @@ pub(crate) fn words(analyzer: &mut TextAnalyzer, text: &str) -> Vec<Token> {
     found
 }
 
-/// The stem of a folded word.
-pub(crate) fn stem(word: &str) -> String {
-    words(&mut stemmed(), word).into_iter().map(|token| token.text).collect()
-}
-
 /// A name or value folded as a whole: its words joined by spaces.
 pub(crate) fn fold(text: &str) -> String {
     let texts: Vec<String> = words(&mut folded(), text).into_iter().map(|token| token.text).collect();
@@ -119,15 +114,20 @@ mod tests {
 
     #[test]
     fn folds_case_diacritics_and_forms() {
-        assert_eq!(fold("Señor Łukasz Kaiser, Ørsted e\u{301}t \u{ff26}ull ﬁne İ"), "senor lukasz kaiser orsted et full fine i");
+        assert_eq!(
+            fold("Señor Łukasz Kaiser, Ørsted e\u{301}t \u{ff26}ull ﬁne İ"),
+            "senor lukasz kaiser orsted et full fine i"
+        );
         assert_eq!(fold("cafe\u{301}"), fold("café"));
         assert_eq!(fold("-- + "), "");
     }
 
     #[test]
     fn stems_english() {
-        let texts: Vec<String> =
-            words(&mut stemmed(), "Transformers transforming self-attentions").into_iter().map(|t| t.text).collect();
+        let texts: Vec<String> = words(&mut stemmed(), "Transformers transforming self-attentions")
+            .into_iter()
+            .map(|t| t.text)
+            .collect();
         assert_eq!(texts, ["transform", "transform", "self", "attent"]);
     }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use tantivy::collector::{Collector, SegmentCollector};
-use tantivy::columnar::{Column, Dictionary, StrColumn};
+use tantivy::columnar::{Column, StrColumn};
 use tantivy::{DocId, Score, SegmentReader};
 
 use super::schema::name;
@@ -94,7 +94,10 @@ impl FacetColumn {
         if field == name::YEAR {
             let column = segment.fast_fields().u64(field)?;
             let years = chosen.iter().filter_map(|year| year.parse().ok()).collect();
-            return Ok(Self { values: Values::Number(column, BTreeMap::new()), passing: choice.then_some(years) });
+            return Ok(Self {
+                values: Values::Number(column, BTreeMap::new()),
+                passing: choice.then_some(years),
+            });
         }
         let Some(column) = segment.fast_fields().str(field)? else {
             return Ok(Self { values: Values::Absent, passing: choice.then(Vec::new) });
@@ -202,7 +205,7 @@ impl Collector for Pass {
     fn for_segment(&self, _: u32, segment: &SegmentReader) -> tantivy::Result<SegmentPass> {
         let handles = segment.fast_fields().str(name::HANDLE)?;
         let after = match (&self.after, &handles) {
-            (Some((rank, handle)), Some(column)) => Some((*rank, behind(column.dictionary(), handle)?)),
+            (Some((rank, handle)), Some(column)) => Some((*rank, behind(column, handle)?)),
             _ => None,
         };
         let mut facets = Vec::new();
@@ -230,7 +233,10 @@ impl Collector for Pass {
     }
 
     fn merge_fruits(&self, fruits: Vec<io::Result<Harvest>>) -> tantivy::Result<Harvest> {
-        let mut all = Harvest { facets: vec![BTreeMap::new(); if self.counted { FACETS.len() } else { 0 }], ..Harvest::default() };
+        let mut all = Harvest {
+            facets: vec![BTreeMap::new(); if self.counted { FACETS.len() } else { 0 }],
+            ..Harvest::default()
+        };
         for fruit in fruits {
             let fruit = fruit?;
             all.total += fruit.total;
@@ -246,7 +252,8 @@ impl Collector for Pass {
 }
 
 /// The first ordinal whose handle comes after this one.
-fn behind<T: tantivy::columnar::SSTable>(dictionary: &Dictionary<T>, handle: &str) -> io::Result<u64> {
+fn behind(column: &StrColumn, handle: &str) -> io::Result<u64> {
+    let dictionary = column.dictionary();
     // A handle has no zero bytes, so nothing stands between it and this key.
     let mut next = handle.as_bytes().to_vec();
     next.push(0);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, Occur, PhraseQuery, Query,
-    RangeQuery, TermQuery,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, Occur, PhraseQuery,
+    Query, RangeQuery, TermQuery,
 };
 use tantivy::schema::IndexRecordOption;
 use tantivy::tokenizer::TextAnalyzer;
@@ -43,7 +43,9 @@ impl<'a> Compiler<'a> {
             Node::Text { field, text, form, .. } => return self.text(*field, text, *form),
             Node::Year { from, until } => {
                 let bound = |year: &Option<u64>| {
-                    year.map_or(Bound::Unbounded, |y| Bound::Included(Term::from_field_u64(self.fields.year, y)))
+                    year.map_or(Bound::Unbounded, |y| {
+                        Bound::Included(Term::from_field_u64(self.fields.year, y))
+                    })
                 };
                 flat(Box::new(RangeQuery::new(bound(from), bound(until))))
             }
@@ -55,8 +57,12 @@ impl<'a> Compiler<'a> {
             Node::Minutes { from, until } => {
                 let bound = |end: &Option<(f64, bool)>| match end {
                     None => Bound::Unbounded,
-                    Some((minutes, true)) => Bound::Included(Term::from_field_f64(self.fields.minutes, *minutes)),
-                    Some((minutes, false)) => Bound::Excluded(Term::from_field_f64(self.fields.minutes, *minutes)),
+                    Some((minutes, true)) => {
+                        Bound::Included(Term::from_field_f64(self.fields.minutes, *minutes))
+                    }
+                    Some((minutes, false)) => {
+                        Bound::Excluded(Term::from_field_f64(self.fields.minutes, *minutes))
+                    }
                 };
                 let range: Box<dyn Query> = Box::new(RangeQuery::new(bound(from), bound(until)));
                 flat(Box::new(BooleanQuery::intersection(vec![self.runs(true), range])))
@@ -121,9 +127,9 @@ impl<'a> Compiler<'a> {
             .collect();
         match terms.len() {
             0 => None,
-            1 => terms
-                .pop()
-                .map(|(_, term)| Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>),
+            1 => terms.pop().map(|(_, term)| {
+                Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>
+            }),
             _ => Some(Box::new(PhraseQuery::new_with_offset(terms))),
         }
     }
@@ -180,7 +186,9 @@ impl<'a> Compiler<'a> {
             };
             variants = variants
                 .iter()
-                .flat_map(|before| options.iter().map(move |next| format!("{before} {next}").trim().to_owned()))
+                .flat_map(|before| {
+                    options.iter().map(move |next| format!("{before} {next}").trim().to_owned())
+                })
                 .collect();
         }
         if !changed {

@@ -7,13 +7,13 @@ use tantivy::collector::Count;
 use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Query, TermSetQuery};
 use tantivy::{Searcher, Term};
 
+use super::Mode;
 use super::collect::{Found, Harvest, Keys, Pass, Rank, Ranking};
 use super::compile::Compiler;
 use super::query::Node;
 use super::schema::Fields;
 use super::snippet::Marks;
 use super::vectors::{Near, Quantised, Vectors};
-use super::Mode;
 
 /// `k` of reciprocal rank fusion: a hit counts `1 / (k + rank)` in each list (Cormack, Clarke and Buettcher, SIGIR 2009).
 pub(crate) const FUSION_K: f32 = 60.0;

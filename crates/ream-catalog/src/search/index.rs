@@ -55,7 +55,9 @@ impl TextIndex {
             None => return Self::in_memory(),
         };
         match (Self::open_existing(root), own) {
-            (Some((index, folder)), true) => Self::around(index, Home::Own { root: root.into(), folder, lock }),
+            (Some((index, folder)), true) => {
+                Self::around(index, Home::Own { root: root.into(), folder, lock })
+            }
             (Some((index, folder)), false) => Self::around(index, Home::Shared { root: root.into(), folder }),
             (None, true) => Self::begin(root, lock),
             (None, false) => Self::in_memory(),
@@ -156,7 +158,9 @@ impl TextIndex {
 
     /// Whether its files are still where they were.
     pub(crate) fn is_intact(&self) -> bool {
-        let (Home::Own { root, folder, .. } | Home::Shared { root, folder }) = &self.home else { return true };
+        let (Home::Own { root, folder, .. } | Home::Shared { root, folder }) = &self.home else {
+            return true;
+        };
         let pointer = fs::read(root.join("index.json")).ok();
         let pointer: Option<Pointer> = pointer.and_then(|text| serde_json::from_slice(&text).ok());
         pointer.is_some_and(|p| p.version == VERSION && p.folder == *folder)
@@ -165,7 +169,12 @@ impl TextIndex {
 
     /// The last change of the store that it has seen.
     pub(crate) fn change(&self) -> i64 {
-        self.index.load_metas().ok().and_then(|meta| meta.payload).and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.index
+            .load_metas()
+            .ok()
+            .and_then(|meta| meta.payload)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Puts papers in, each once: an older version goes, and so do versions under other handles.

@@ -20,8 +20,14 @@ pub const MAX_CLAUSES: usize = 256;
 pub const MAX_DEPTH: usize = 24;
 
 /// The verdicts that `verdict:` knows.
-pub const VERDICTS: [&str; 6] =
-    ["confirmed", "confirmed at reduced scale", "direction only", "not confirmed", "inconclusive", "not tested"];
+pub const VERDICTS: [&str; 6] = [
+    "confirmed",
+    "confirmed at reduced scale",
+    "direction only",
+    "not confirmed",
+    "inconclusive",
+    "not tested",
+];
 
 /// Fields that can stand before a colon; the first spelling is the one shown.
 const FIELDS: [(&str, Scope); 18] = [
@@ -255,9 +261,9 @@ impl<'a> Parser<'a> {
     /// The operator that stands here as a word of its own.
     fn operator(&self) -> Option<&'static str> {
         ["AND", "OR", "NOT"].into_iter().find(|op| {
-            self.rest()
-                .strip_prefix(op)
-                .is_some_and(|rest| rest.chars().next().is_none_or(|c| c.is_whitespace() || "()\"".contains(c)))
+            self.rest().strip_prefix(op).is_some_and(|rest| {
+                rest.chars().next().is_none_or(|c| c.is_whitespace() || "()\"".contains(c))
+            })
         })
     }
 
@@ -282,7 +288,8 @@ impl<'a> Parser<'a> {
         let mut nodes = vec![self.unary(scope, depth)?];
         loop {
             let explicit = self.eat("AND");
-            let ends = self.rest().is_empty() || self.rest().starts_with(')') || self.operator() == Some("OR");
+            let ends =
+                self.rest().is_empty() || self.rest().starts_with(')') || self.operator() == Some("OR");
             if ends && !explicit {
                 return Ok(join(nodes, Node::And));
             }
@@ -312,7 +319,11 @@ impl<'a> Parser<'a> {
             ));
         }
         if self.rest().is_empty() || self.rest().starts_with(')') {
-            return Err(self.error(self.at, "something is missing here", "write a word, a \"phrase\" or a condition"));
+            return Err(self.error(
+                self.at,
+                "something is missing here",
+                "write a word, a \"phrase\" or a condition",
+            ));
         }
         let node = self.value(scope, depth)?;
         Ok(if negated { Node::Not(Box::new(node)) } else { node })
@@ -354,7 +365,11 @@ impl<'a> Parser<'a> {
                 "a `*` inside a word",
                 "it stands at the end of a word: `pre*`; quotes look for the text itself",
             )),
-            Some(0) => Err(self.error(start, "a `*` without letters before it", "write the word's beginning: `pre*`")),
+            Some(0) => Err(self.error(
+                start,
+                "a `*` without letters before it",
+                "write the word's beginning: `pre*`",
+            )),
             Some(star) => self.leaf(scope, &run[..star], Form::Prefix, start),
             None => self.leaf(scope, run, Form::Word, start),
         }
@@ -369,12 +384,20 @@ impl<'a> Parser<'a> {
     fn group(&mut self, scope: Scope, depth: usize) -> Result<Node, QueryError> {
         let start = self.at;
         if depth >= MAX_DEPTH {
-            return Err(self.error(start, "too many parentheses in each other", format_args!("at most {MAX_DEPTH}")));
+            return Err(self.error(
+                start,
+                "too many parentheses in each other",
+                format_args!("at most {MAX_DEPTH}"),
+            ));
         }
         self.at += 1;
         self.space();
         if self.rest().starts_with(')') {
-            return Err(self.error(start, "empty parentheses", "write something between them, or remove them"));
+            return Err(self.error(
+                start,
+                "empty parentheses",
+                "write something between them, or remove them",
+            ));
         }
         let node = self.or(scope, depth + 1)?;
         if !self.rest().starts_with(')') {
@@ -471,7 +494,11 @@ impl<'a> Parser<'a> {
         let found: Vec<&'static str> = VERDICTS.into_iter().filter(|v| known(&v)).collect();
         if found.is_empty() {
             let list = VERDICTS.map(|v| v.replace(' ', "-")).join(", ");
-            return Err(self.error(at, format_args!("there is no verdict `{text}`"), format_args!("verdicts are {list}")));
+            return Err(self.error(
+                at,
+                format_args!("there is no verdict `{text}`"),
+                format_args!("verdicts are {list}"),
+            ));
         }
         Ok(Node::Verdict(found))
     }
@@ -489,7 +516,9 @@ impl<'a> Parser<'a> {
             "yes" | "true" => Node::Runs(true),
             "no" | "false" => Node::Runs(false),
             _ => {
-                let end = |part: &str| if part.is_empty() { Ok(None) } else { minutes(part).map(|m| Some((m, true))) };
+                let end = |part: &str| {
+                    if part.is_empty() { Ok(None) } else { minutes(part).map(|m| Some((m, true))) }
+                };
                 let (from, until) = if let Some(rest) = text.strip_prefix("<=") {
                     (None, Some((minutes(rest)?, true)))
                 } else if let Some(rest) = text.strip_prefix('<') {
@@ -637,7 +666,9 @@ mod tests {
         assert_eq!(node.free_text(), "fast decoding");
         let Node::And(kept) = node.conditions() else { panic!("{node:?}") };
         assert_eq!(kept.len(), 3);
-        assert!(matches!(node.any_word(), Some(Node::And(all)) if matches!(all[0], Node::Or(_)) && all.len() == 4));
+        assert!(
+            matches!(node.any_word(), Some(Node::And(all)) if matches!(all[0], Node::Or(_)) && all.len() == 4)
+        );
         assert_eq!(parse("word").unwrap().any_word(), None);
     }
 

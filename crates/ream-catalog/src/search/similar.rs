@@ -47,7 +47,8 @@ pub(crate) fn neighbours(snapshot: &Snapshot, paper: &Document, limit: usize) ->
     let own = key(&paper.handle);
     let distinctive = distinctive(searcher, fields, paper)?;
     let by_words = list(searcher, fields, own, word_query(fields, &distinctive))?;
-    let names = paper.authors.iter().map(|name| exact(Term::from_field_text(fields.author_names, &fold(name))));
+    let names =
+        paper.authors.iter().map(|name| exact(Term::from_field_text(fields.author_names, &fold(name))));
     let by_authors = list(searcher, fields, own, names.collect())?;
     let kin = |field, values: &[String]| -> Vec<Box<dyn Query>> {
         let analysed = values.iter().map(|value| fold(value)).filter(|value| !value.is_empty());
@@ -80,7 +81,8 @@ fn exact(term: Term) -> Box<dyn Query> {
 
 /// All words of a folded value.
 fn phrase(field: tantivy::schema::Field, value: &str) -> Option<Box<dyn Query>> {
-    let terms: Vec<Box<dyn Query>> = value.split(' ').map(|word| exact(Term::from_field_text(field, word))).collect();
+    let terms: Vec<Box<dyn Query>> =
+        value.split(' ').map(|word| exact(Term::from_field_text(field, word))).collect();
     (!terms.is_empty()).then(|| Box::new(BooleanQuery::intersection(terms)) as Box<dyn Query>)
 }
 
@@ -175,21 +177,35 @@ fn distinctive(searcher: &Searcher, fields: &Fields, paper: &Document) -> tantiv
 }
 
 /// Why two papers are similar, as a sentence.
-pub(crate) fn reason(distinctive: &[Distinctive], paper: &Document, other: &Document, cosine: Option<f32>) -> String {
+pub(crate) fn reason(
+    distinctive: &[Distinctive],
+    paper: &Document,
+    other: &Document,
+    cosine: Option<f32>,
+) -> String {
     let mut parts = Vec::new();
     let theirs: BTreeSet<String> = std::iter::once(&other.title)
         .chain(&other.texts)
         .flat_map(|text| words(&mut stemmed(), text))
         .map(|token| token.text)
         .collect();
-    let shared: Vec<&str> =
-        distinctive.iter().filter(|d| theirs.contains(&d.stem)).take(NAMED).map(|d| d.word.as_str()).collect();
+    let shared: Vec<&str> = distinctive
+        .iter()
+        .filter(|d| theirs.contains(&d.stem))
+        .take(NAMED)
+        .map(|d| d.word.as_str())
+        .collect();
     if !shared.is_empty() {
         parts.push(format!("both speak of {}", and(&shared)));
     }
     let names: BTreeSet<String> = other.authors.iter().map(|name| fold(name)).collect();
-    let authors: Vec<&str> =
-        paper.authors.iter().filter(|name| names.contains(&fold(name))).take(NAMED).map(String::as_str).collect();
+    let authors: Vec<&str> = paper
+        .authors
+        .iter()
+        .filter(|name| names.contains(&fold(name)))
+        .take(NAMED)
+        .map(String::as_str)
+        .collect();
     if !authors.is_empty() {
         parts.push(format!("{} wrote both", and(&authors)));
     }

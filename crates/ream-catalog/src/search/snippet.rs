@@ -15,8 +15,9 @@ const LEAD: usize = 6;
 
 /// Words that carry no subject; they are marked only where the query has no others.
 const FUNCTION_WORDS: [&str; 32] = [
-    "a", "an", "and", "are", "as", "at", "be", "by", "can", "for", "from", "has", "have", "in", "is", "it", "its", "not",
-    "of", "on", "or", "our", "that", "the", "their", "this", "to", "via", "we", "which", "with", "without",
+    "a", "an", "and", "are", "as", "at", "be", "by", "can", "for", "from", "has", "have", "in", "is", "it",
+    "its", "not", "of", "on", "or", "our", "that", "the", "their", "this", "to", "via", "we", "which",
+    "with", "without",
 ];
 
 /// Whether a folded word carries a subject.
@@ -102,7 +103,11 @@ impl Marks {
         let first = best_window(&spots).saturating_sub(LEAD);
         let from = if first == 0 { 0 } else { spots[first].from };
         let last = spots[first..].iter().take_while(|spot| spot.to - from <= SNIPPET).count() + first;
-        let to = if last == spots.len() { text.len().min(text.floor_char_boundary(from + SNIPPET + 40)) } else { spots[last - usize::from(last > first)].to };
+        let to = if last == spots.len() {
+            text.len().min(text.floor_char_boundary(from + SNIPPET + 40))
+        } else {
+            spots[last - usize::from(last > first)].to
+        };
         let mut found = pieces(text, &spots, from, to);
         if from > 0 {
             found.insert(0, ("… ".into(), false));
@@ -119,7 +124,8 @@ fn best_window(spots: &[Spot]) -> usize {
     let marked: Vec<usize> = (0..spots.len()).filter(|i| spots[*i].mark.is_some()).collect();
     let mut best = (0, 0, 0);
     for &start in &marked {
-        let inside = marked.iter().filter(|i| **i >= start && spots[**i].to - spots[start].from <= SNIPPET * 3 / 4);
+        let inside =
+            marked.iter().filter(|i| **i >= start && spots[**i].to - spots[start].from <= SNIPPET * 3 / 4);
         let different: BTreeSet<_> = inside.clone().filter_map(|i| spots[*i].mark.as_ref()).collect();
         let (kinds, count) = (different.len(), inside.count());
         if (kinds, count) > (best.0, best.1) {
@@ -170,7 +176,8 @@ mod tests {
 
     #[test]
     fn marks_every_form_and_nothing_negated() {
-        let found = marks("transformer \"the café\" deco* -loss").whole("The Transformers: decoding a CAFÉ loss");
+        let found =
+            marks("transformer \"the café\" deco* -loss").whole("The Transformers: decoding a CAFÉ loss");
         assert_eq!(shown(&found), "The [Transformers]: [decoding] a [CAFÉ] loss");
         assert_eq!(shown(&marks("the").whole("On the road")), "On [the] road");
     }

@@ -204,7 +204,8 @@ impl Vectors {
             };
             let mut parts = self.chunks.chunks(share).enumerate();
             let own = parts.next();
-            let helpers: Vec<_> = parts.map(|(part, chunks)| scope.spawn(move || scan(part, chunks))).collect();
+            let helpers: Vec<_> =
+                parts.map(|(part, chunks)| scope.spawn(move || scan(part, chunks))).collect();
             let mut found: Vec<_> = own.map(|(part, chunks)| scan(part, chunks)).into_iter().collect();
             for helper in helpers {
                 match helper.join() {
