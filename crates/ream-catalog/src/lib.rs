@@ -8,6 +8,7 @@ pub mod ranking;
 mod record;
 pub mod search;
 mod store;
+pub mod text;
 
 pub use catalog::Catalog;
 pub use edition::{ClaimFacts, EditionFacts, EditionPaper};
