@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::packages;
 use crate::shell::{Result, build, cargo, output, run};
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", format),
     ("lint", lint),
+    ("packages", packages::install),
     ("test", test),
     ("doc", doc),
     ("data", data),
@@ -62,7 +64,8 @@ fn test() -> Result<()> {
     run(cargo()
         .args(["test", "--workspace", "--locked", "--profile", "ci"])
         .args(FEATURES)
-        .env("REAM_TEST_MODELS", "1"))
+        .env("REAM_TEST_MODELS", "1")
+        .env("REAM_AXE", packages::axe()?))
 }
 
 fn doc() -> Result<()> {
