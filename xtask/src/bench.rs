@@ -1,6 +1,7 @@
 //! Recorded workloads: raw numbers, versions and commands under `benches/runs/<date>-<machine>/`.
 
 pub(crate) mod nn;
+mod search;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -54,10 +55,11 @@ struct Machine {
     load_before: String,
 }
 
-const SUITES: [&str; 6] = ["build", "start-up", "overhead", "smoke", "full", NN];
+const SUITES: [&str; 7] = ["build", "start-up", "overhead", "smoke", "full", NN, SEARCH];
 
-/// The suite that has a module of its own.
+/// Suites that have a module of their own, and run only when they are named.
 const NN: &str = "nn";
+const SEARCH: &str = "search";
 
 /// Runs suites and writes one JSON file for each.
 pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Result<()> {
@@ -69,13 +71,18 @@ pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Res
         let report = nn::measure(neural)?;
         write(&neural.file(&folder), NN, report, load_before)?;
     }
-    if wanted.iter().all(|w| w == NN) && !wanted.is_empty() {
+    if wanted.iter().any(|w| w == SEARCH) {
+        let (file, load_before) = (search::file(&folder()?), load());
+        let report = search::measure(&neural.only, &file)?;
+        write(&file, SEARCH, report, load_before)?;
+    }
+    if wanted.iter().all(|w| w == NN || w == SEARCH) && !wanted.is_empty() {
         return Ok(());
     }
     let program = build("release", &[])?;
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let folder = folder()?;
-    for suite in SUITES.into_iter().filter(|&suite| suite != NN) {
+    for suite in SUITES.into_iter().filter(|&suite| suite != NN && suite != SEARCH) {
         let named = wanted.iter().any(|w| w == suite);
         // Minutes of two cores: only when asked for.
         if !(named || wanted.is_empty() && !matches!(suite, "full" | "build")) {
@@ -108,14 +115,13 @@ fn folder() -> Result<PathBuf> {
 }
 
 fn write(path: &Path, suite: &str, body: impl Serialize, load_before: String) -> Result<()> {
-    let git = |args: &[&str]| output(Command::new("git").current_dir(root()).args(args));
     let typed: Vec<String> = std::env::args().skip(1).collect();
     let record = Record {
         suite: suite.to_owned(),
         command: format!("cargo xtask {}", typed.join(" ")),
         date: date()?,
-        commit: git(&["rev-parse", "HEAD"])?.trim().to_owned(),
-        clean: git(&["status", "--porcelain", "--", ".", ":!benches/runs"])?.trim().is_empty(),
+        commit: commit()?,
+        clean: is_clean()?,
         machine: Machine {
             cpu: cpu(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -131,6 +137,20 @@ fn write(path: &Path, suite: &str, body: impl Serialize, load_before: String) ->
     std::fs::write(path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
     println!("wrote {}", path.display());
     Ok(())
+}
+
+fn git(args: &[&str]) -> Result<String> {
+    output(Command::new("git").current_dir(root()).args(args))
+}
+
+/// The commit of the sources.
+fn commit() -> Result<String> {
+    Ok(git(&["rev-parse", "HEAD"])?.trim().to_owned())
+}
+
+/// Whether the sources are as committed.
+fn is_clean() -> Result<bool> {
+    Ok(git(&["status", "--porcelain", "--", ".", ":!benches/runs"])?.trim().is_empty())
 }
 
 /// Times a command; its output is thrown away.

@@ -30,12 +30,12 @@ enum Task {
     },
     /// Recorded workloads; writes a folder under benches/runs
     Bench {
-        /// Which suites: build, start-up, overhead, smoke, full, nn; start-up, overhead and smoke when none is named
+        /// Which suites: build, start-up, overhead, smoke, full, nn, search; start-up, overhead and smoke when none is named
         suites: Vec<String>,
         /// How often each workload runs
         #[arg(long, default_value_t = 5)]
         repeat: usize,
-        /// nn: only these workloads, for instance gpt,vqae
+        /// nn: only these workloads, for instance gpt,vqae; search: only these parts of quality,time,growth
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
         /// nn: who else takes the same steps: torch, torch-1-thread, torch-compile
