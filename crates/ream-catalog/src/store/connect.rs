@@ -87,19 +87,36 @@ pub(super) async fn connect(address: &Address) -> Result<AnyConnection> {
     sqlx::any::install_default_drivers();
     let mut connection =
         AnyConnection::connect(&address.url).await.map_err(|e| bad(&address.url, e.to_string()))?;
-    settle(&mut connection, address.dialect).await?;
+    settle(&mut connection, address.dialect, READER_CACHE).await?;
     Ok(connection)
 }
 
-pub(super) async fn pool(address: &Address) -> Result<AnyPool> {
+/// SQLite's page cache of a reader and of the writer, which touches every index, in KiB.
+const READER_CACHE: u32 = 16 << 10;
+const WRITER_CACHE: u32 = 64 << 10;
+
+/// Connections for readers.
+pub(super) async fn readers(address: &Address) -> Result<AnyPool> {
+    pool(address, CONNECTIONS, READER_CACHE).await
+}
+
+/// Connections for writers: SQLite has one at a time, and it keeps its cache; PostgreSQL has the others as well.
+pub(super) async fn writers(address: &Address, readers: &AnyPool) -> Result<AnyPool> {
+    match address.dialect {
+        Dialect::Sqlite => pool(address, 1, WRITER_CACHE).await,
+        Dialect::Postgres => Ok(readers.clone()),
+    }
+}
+
+async fn pool(address: &Address, connections: u32, cache: u32) -> Result<AnyPool> {
     let dialect = address.dialect;
     let options = AnyPoolOptions::new()
-        .max_connections(CONNECTIONS)
+        .max_connections(connections)
         .acquire_timeout(QUEUE)
         // SQLite's connections do not go stale; asking PostgreSQL again costs a round trip that a read can save
         .test_before_acquire(dialect == Dialect::Postgres)
         .after_connect(move |connection, _| {
-            Box::pin(async move { settle(connection, dialect).await.map_err(into_driver) })
+            Box::pin(async move { settle(connection, dialect, cache).await.map_err(into_driver) })
         });
     Ok(options.connect(&address.url).await?)
 }
@@ -113,13 +130,13 @@ fn into_driver(error: Error) -> sqlx::Error {
 
 /// Settings of a connection. SQLite: readers beside one writer (WAL, a property of the file: see `migrate`), a commit is
 /// on disk when it returns, a writer waits for another process's. PostgreSQL keeps its server's settings.
-async fn settle(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
+async fn settle(connection: &mut AnyConnection, dialect: Dialect, cache: u32) -> Result<()> {
     match dialect {
         Dialect::Sqlite => {
             let patience = PATIENCE.as_millis();
             let text = format!(
                 "PRAGMA busy_timeout = {patience}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                 PRAGMA cache_size = -16384;"
+                 PRAGMA cache_size = -{cache};"
             );
             sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await?;
         }
