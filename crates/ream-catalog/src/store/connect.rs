@@ -182,4 +182,24 @@ mod tests {
             assert!(!error.to_string().contains("secret"), "{error}");
         }
     }
+
+    #[tokio::test]
+    async fn what_sqlite_acknowledges_is_on_disk_and_readers_do_not_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("x.db").display());
+        let store = crate::Store::open(&url).await.unwrap();
+        for pool in [&store.inner.pool, &store.inner.writers] {
+            let mut connection = pool.acquire().await.unwrap();
+            let mut answers = Vec::new();
+            for text in
+                ["PRAGMA journal_mode", "PRAGMA synchronous", "PRAGMA foreign_keys", "PRAGMA busy_timeout"]
+            {
+                let row = Sql::new(text).row(&mut connection).await.unwrap().unwrap();
+                let number = || row.try_get::<i64, _>(0).map(|n| n.to_string());
+                answers.push(row.try_get::<String, _>(0).or_else(|_| number()).unwrap());
+            }
+            assert_eq!(answers, ["wal", "2", "1", "60000"]);
+        }
+        store.close().await;
+    }
 }
