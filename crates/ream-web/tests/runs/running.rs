@@ -80,7 +80,7 @@ fn from_the_form_to_the_verdict() {
     assert!(again.contains("value=\"30\"") && again.contains("value=\"3,5,\""), "{again}");
     let other = site.start(&consent, &[("preset", "smoke")]);
     let smoke = site.wait(&other, "finished");
-    assert!(smoke.contains("smoke: not evidence"));
+    assert!(smoke.contains("Smoke: not evidence."));
     let compared = site.page(&format!("/compare?a={id}&b={other}"));
     assert!(compared.contains("<th scope=\"row\">steps</th><td>30</td><td>20</td>"), "{compared}");
     assert!(site.page(&format!("/compare?a={id}")).contains(&other));
