@@ -2,6 +2,8 @@
 
 mod edition;
 mod error;
+pub mod export;
+pub mod import;
 pub mod ranking;
 mod record;
 mod store;
