@@ -40,7 +40,7 @@ fn fields(record: &Record, kind: Kind) -> Vec<(&'static str, String)> {
     // Double braces keep styles from writing the title's capitals small.
     let mut fields = vec![("title", format!("{{{}}}", texified(&record.title)))];
     let mut add = |name, value: Option<String>| {
-        fields.extend(value.filter(|value| !value.is_empty()).map(|v| (name, v)))
+        fields.extend(value.filter(|value| !value.is_empty()).map(|v| (name, v)));
     };
     let list = |values: Vec<String>, between: &str| values.join(between);
     add("author", Some(list(record.authors.iter().map(|author| person(&author.name)).collect(), " and ")));

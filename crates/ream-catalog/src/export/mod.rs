@@ -281,7 +281,7 @@ fn kind(record: &Record) -> Kind {
         "interspeech",
     ];
     let Some(venue) = record.venue.as_ref().map(|venue| venue.to_lowercase()) else { return Kind::Preprint };
-    let meeting = venue.split(|c: char| !c.is_alphanumeric()).any(|word| MEETINGS.iter().any(|m| word == *m));
+    let meeting = venue.split(|c: char| !c.is_alphanumeric()).any(|word| MEETINGS.contains(&word));
     if meeting || venue.contains("proceedings") || venue.contains("advances in neural") {
         Kind::Conference
     } else {

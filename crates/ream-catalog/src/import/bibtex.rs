@@ -52,7 +52,7 @@ pub(crate) fn read(source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), S
         };
         let Body { text, end, follows } = parse::body(source, &raw, sink.limits.record)?;
         next = follows;
-        file.entry(&raw, end.and_then(|()| text), sink)?;
+        file.entry(&raw, end.and(text), sink)?;
     }
     file.finish(sink)
 }

@@ -15,8 +15,8 @@ pub(crate) fn read(source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), S
     super::json::elements(source, sink, "papers", false, &record_of)
 }
 
-fn record_of(item: Map<String, Value>) -> Result<Read, Fault> {
-    let Some(Value::Object(paper)) = item.get("paper") else {
+fn record_of(mut item: Map<String, Value>) -> Result<Read, Fault> {
+    let Some(Value::Object(paper)) = item.remove("paper") else {
         return Err(Fault::new("it has no object `paper`", "`paper` with id, title, summary, authors"));
     };
     // What the paper does not say itself, the listing says.

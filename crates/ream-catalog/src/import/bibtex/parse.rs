@@ -49,7 +49,7 @@ fn beginning(source: &mut Source<'_>, taken: &mut Vec<u8>) -> Result<Result<Raw,
     while let Some(&b) = source.peek()?.first() {
         if b.is_ascii_alphabetic() && kind.len() < KIND {
             kind.push(char::from(b.to_ascii_lowercase()));
-        } else if !(matches!(b, b' ' | b'\t') && !kind.is_empty()) {
+        } else if kind.is_empty() || !matches!(b, b' ' | b'\t') {
             break;
         }
         taken.push(b);
