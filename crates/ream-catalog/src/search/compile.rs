@@ -12,6 +12,7 @@ use tantivy::tokenizer::TextAnalyzer;
 use tantivy::{Searcher, Term};
 
 use super::analysis::{folded, stemmed, words};
+use super::excluded::Excluded;
 use super::query::{Form, Node, TextField};
 use super::schema::{Fields, Target};
 
@@ -83,7 +84,7 @@ impl<'a> Compiler<'a> {
         let mut clauses = Vec::new();
         for node in nodes {
             match node {
-                Node::Not(inner) => clauses.extend(self.query(inner).map(|query| (Occur::MustNot, query))),
+                Node::Not(inner) => clauses.extend(self.query(inner).map(excluded)),
                 node => clauses.extend(self.query(node).map(|query| (Occur::Must, query))),
             }
         }
@@ -243,6 +244,10 @@ impl<'a> Compiler<'a> {
         }
         Ok(Vec::new())
     }
+}
+
+fn excluded(query: Box<dyn Query>) -> (Occur, Box<dyn Query>) {
+    (Occur::MustNot, Box::new(Excluded(query)))
 }
 
 /// A condition does not change the score.

@@ -27,12 +27,15 @@ pub(crate) mod collect;
 mod compile;
 pub(crate) mod cursor;
 mod dot;
+mod excluded;
 pub(crate) mod execute;
 pub(crate) mod index;
 mod query;
 mod schema;
 pub(crate) mod similar;
 pub(crate) mod snippet;
+#[cfg(test)]
+mod tests;
 mod vectors;
 
 use std::fmt;
