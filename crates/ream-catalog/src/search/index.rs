@@ -202,6 +202,11 @@ impl TextIndex {
         self.reader.reload()
     }
 
+    /// Sees the last commit, and segments merged since.
+    pub(crate) fn reload(&self) -> tantivy::Result<()> {
+        self.reader.reload()
+    }
+
     /// Gives the writer's memory and threads back.
     pub(crate) fn rest(&mut self) -> tantivy::Result<()> {
         match self.writer.take() {

@@ -27,6 +27,7 @@ pub(crate) mod collect;
 mod compile;
 pub(crate) mod cursor;
 mod dot;
+mod engine;
 mod excluded;
 pub(crate) mod execute;
 pub(crate) mod index;
@@ -43,6 +44,7 @@ use std::str::FromStr;
 
 use crate::store::Stored;
 
+pub use engine::{Engine, EngineHits};
 pub use query::{Form, MAX_BYTES, MAX_CLAUSES, MAX_DEPTH, Node, QueryError, TextField, VERDICTS, parse};
 pub use schema::Document;
 pub(crate) use schema::key;
