@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--queries" => queries = arguments.next().ok_or("--queries wants a number")?.parse()?,
             "--json" => json = true,
             size => {
-                sizes.push(size.parse::<usize>().map_err(|_| format!("`{size}` is no number of papers"))?)
+                sizes.push(size.parse::<usize>().map_err(|_| format!("`{size}` is no number of papers"))?);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ream_catalog::search::{Document, Engine};
 use ream_catalog::{
     Author, Catalog, ClaimFacts, Date, EditionFacts, EditionPaper, Embedder, Error, Hit, MeaningState, Mode,
     Record, SearchPage, SearchQuery, Source, Store,
@@ -51,10 +52,12 @@ fn record(title: &str, summary: &str) -> Record {
     Record { title: title.into(), summary: Some(summary.into()), ..Record::default() }
 }
 
+#[allow(clippy::unwrap_used, reason = "only called by tests")]
 async fn store(folder: &TempDir) -> Store {
     Store::open(&format!("sqlite:{}/catalogue.db", folder.path().display())).await.unwrap()
 }
 
+#[allow(clippy::unwrap_used, reason = "only called by tests")]
 async fn catalog(folder: &TempDir, records: &[Record], embedder: Option<Arc<dyn Embedder>>) -> Catalog {
     let store = store(folder).await;
     store.upsert(records, &source()).await.unwrap();
@@ -385,6 +388,7 @@ async fn the_index_is_deleted_under_load_and_reads_go_on() {
     }
 }
 
+#[allow(clippy::unwrap_used, reason = "only called by tests")]
 fn remove_files(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         if entry.path().is_dir() {
@@ -420,6 +424,29 @@ async fn two_processes_share_an_index() {
 }
 
 #[tokio::test]
+async fn an_index_of_another_store_is_built_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    for (titles, hits) in [(0..30, 30), (100..150, 50), (200..205, 5)] {
+        for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            if entry.path().is_file() {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        let catalog = catalog(&folder, &numbered(titles), None).await;
+        let page = catalog.search(&query("common")).await.unwrap();
+        assert_eq!((page.total, page.hits.len()), (hits, hits.min(20)));
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_written_the_index_is_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("index"), "a file").unwrap();
+    let catalog = catalog(&folder, &numbered(0..10), None).await;
+    assert_eq!(catalog.search(&query("common")).await.unwrap().total, 10);
+}
+
+#[tokio::test]
 async fn each_facet_is_counted_without_its_own_choice() {
     let folder = tempfile::tempdir().unwrap();
     let records: Vec<Record> = numbered(0..30)
@@ -440,4 +467,33 @@ async fn each_facet_is_counted_without_its_own_choice() {
     assert_eq!(counts("year"), [("2022".into(), 5), ("2021".into(), 5), ("2020".into(), 5)]);
     assert_eq!(counts("organisation"), [("Lab A".into(), 5), ("Lab B".into(), 5)]);
     assert_eq!(counts("runs"), [("no".into(), 5)]);
+}
+
+/// Ten thousand papers: every word finds as many as have it, in every mode, and how long a page takes is printed (not asserted).
+#[test]
+fn ten_thousand_papers() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["attention", "sparse", "causal", "draft", "flow", "tree", "policy", "graph"];
+    let mut engine = Engine::open(folder.path(), 384).unwrap();
+    let title = |i: usize| format!("{} {} {i}", words[i % 8], words[i / 8 % 8]);
+    let papers: Vec<Document> = (0..10_000)
+        .map(|i| Document { handle: format!("p{i:05}"), title: title(i), ..Document::default() })
+        .collect();
+    engine.put(&papers).unwrap();
+    engine.put_vectors((0..10_000).map(|i| (format!("p{i:05}"), hashed(&title(i)))));
+    engine.commit().unwrap();
+    let start = std::time::Instant::now();
+    for word in words {
+        let want = (0..10_000).filter(|i| title(*i).contains(word)).count();
+        let vector = hashed(word);
+        assert_eq!(engine.search(word, Mode::Text, None, 20).unwrap().total, want);
+        let near = engine.search(word, Mode::Meaning, Some(&vector), 20).unwrap();
+        assert_eq!((near.total, near.hits.len()), (1000, 20));
+        let fused = engine.search(word, Mode::Fused, Some(&vector), 20).unwrap();
+        assert!(fused.total >= want && fused.total <= want + 100);
+        for (handle, _) in near.hits.iter().chain(&fused.hits) {
+            assert!(title(handle[1..].parse().unwrap()).contains(word), "{handle}");
+        }
+    }
+    println!("{:.1} ms a search", start.elapsed().as_secs_f64() * 1e3 / 24.0);
 }

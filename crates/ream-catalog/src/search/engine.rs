@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::Mode;
 use super::collect::FACETS;
 use super::execute::{Request, Snapshot, execute};
 use super::index::TextIndex;
 use super::query::parse;
 use super::schema::{Document, key};
 use super::vectors::{Quantised, Vectors};
+use super::{Mode, index_error};
 use crate::error::{Error, Result};
 
 /// Hits of an [`Engine`].
@@ -50,7 +50,7 @@ impl Engine {
     /// # Errors
     /// `search_index`.
     pub fn open(folder: &Path, dimensions: usize) -> Result<Self> {
-        let index = TextIndex::open(folder).map_err(error)?;
+        let index = TextIndex::open(folder).map_err(index_error)?;
         let vectors = Vectors::new(dimensions);
         let snapshot = snapshot(&index, &vectors);
         Ok(Self { index, vectors, snapshot })
@@ -61,7 +61,7 @@ impl Engine {
     /// # Errors
     /// `search_index`.
     pub fn put(&mut self, documents: &[Document]) -> Result<()> {
-        self.index.put(documents.iter().map(|document| (document, &[][..]))).map_err(error)
+        self.index.put(documents.iter().map(|document| (document, &[][..]))).map_err(index_error)
     }
 
     /// Puts unit vectors in, by handle; those of another length are left out. Returns how many went in.
@@ -75,7 +75,7 @@ impl Engine {
     /// `search_index`.
     pub fn commit(&mut self) -> Result<()> {
         let change = self.index.change() + 1;
-        self.index.commit(change).map_err(error)?;
+        self.index.commit(change).map_err(index_error)?;
         self.snapshot = snapshot(&self.index, &self.vectors);
         Ok(())
     }
@@ -85,8 +85,8 @@ impl Engine {
     /// # Errors
     /// `search_index`.
     pub fn rest(&mut self) -> Result<()> {
-        self.index.rest().map_err(error)?;
-        self.index.reload().map_err(error)?;
+        self.index.rest().map_err(index_error)?;
+        self.index.reload().map_err(index_error)?;
         self.snapshot = snapshot(&self.index, &self.vectors);
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Engine {
             after: None,
             limit,
         };
-        let found = execute(&self.snapshot, &request).map_err(error)?;
+        let found = execute(&self.snapshot, &request).map_err(index_error)?;
         let hits = found.hits.into_iter().map(|hit| (hit.handle, hit.rank.0)).collect();
         Ok(EngineHits { hits, total: found.total, notes: found.notes })
     }
@@ -119,8 +119,4 @@ impl Engine {
 
 fn snapshot(index: &TextIndex, vectors: &Vectors) -> Snapshot {
     Snapshot { id: 0, searcher: index.searcher(), fields: index.fields(), vectors: vectors.clone() }
-}
-
-fn error(error: tantivy::TantivyError) -> Error {
-    Error::Index(error.to_string())
 }

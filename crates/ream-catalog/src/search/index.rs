@@ -13,9 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tantivy::query::{AllQuery, ConstScoreQuery};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyError};
 
 use super::analysis::register;
+use super::collect::Pass;
 use super::schema::{Document, Fields, VERSION};
 
 /// Memory that the writer fills before it writes a segment, bytes.
@@ -50,10 +52,7 @@ impl TextIndex {
     /// Opens the index in a directory, or begins a new one there. What another process writes is read; where there is nothing to read, or
     /// nothing can be written, the index is in memory.
     pub(crate) fn open(root: &Path) -> tantivy::Result<Self> {
-        let (lock, own) = match lock(root) {
-            Some(lock) => lock,
-            None => return Self::in_memory(),
-        };
+        let Some((lock, own)) = lock(root) else { return Self::in_memory() };
         match (Self::open_existing(root), own) {
             (Some((index, folder)), true) => {
                 Self::around(index, Home::Own { root: root.into(), folder, lock })
@@ -151,6 +150,13 @@ impl TextIndex {
         self.reader.searcher()
     }
 
+    /// The first handles, in their order.
+    pub(crate) fn first_handles(&self, limit: usize) -> tantivy::Result<Vec<String>> {
+        let all = ConstScoreQuery::new(Box::new(AllQuery), 0.0);
+        let first = self.searcher().search(&all, &Pass::best(limit))?;
+        Ok(first.top.into_iter().map(|found| found.handle).collect())
+    }
+
     /// Whether another process writes it.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.home, Home::Shared { .. })
@@ -236,7 +242,7 @@ fn lock(root: &Path) -> Option<(File, bool)> {
 #[cfg(test)]
 mod tests {
     use tantivy::collector::Count;
-    use tantivy::query::{AllQuery, TermQuery};
+    use tantivy::query::TermQuery;
     use tantivy::schema::IndexRecordOption;
 
     use super::*;

@@ -51,6 +51,12 @@ pub(crate) use schema::key;
 pub use snippet::Highlighted;
 pub use vectors::{Quantised, Vectors};
 
+/// An error of the index, as the catalogue shows it.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(crate) fn index_error(error: tantivy::TantivyError) -> crate::Error {
+    crate::Error::Index(error.to_string())
+}
+
 /// What a search compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
