@@ -3,10 +3,13 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
 use crate::Site;
+use crate::guard::Secret;
+use crate::runs::{Channels, Known, Manager, Reports};
 
 /// A handle on the site; cheap to clone.
 #[derive(Clone)]
@@ -16,6 +19,18 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     /// What the program handed in.
     pub(crate) site: Site,
+    /// What the tokens of forms are made with.
+    pub(crate) secret: Secret,
+    /// Starts runs.
+    pub(crate) manager: Manager,
+    /// Runs that are watched.
+    pub(crate) channels: Channels,
+    /// Reports that were asked for last.
+    pub(crate) reports: Reports,
+    /// Runs that have finished.
+    pub(crate) known: Known,
+    /// Tells this process from the one before: nanoseconds since 1970, in hexadecimal.
+    pub(crate) started: String,
     stop: watch::Sender<bool>,
 }
 
@@ -29,7 +44,24 @@ impl Deref for App {
 
 impl App {
     pub(crate) fn new(site: Site) -> Self {
-        Self(Arc::new(Shared { site, stop: watch::Sender::new(false) }))
+        let manager = Manager::new(
+            Arc::clone(&site.edition),
+            site.runs.clone(),
+            site.program.clone(),
+            site.home.clone(),
+            site.options.runs.clone(),
+        );
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        Self(Arc::new(Shared {
+            site,
+            secret: Secret::new(),
+            manager,
+            channels: Channels::default(),
+            reports: Reports::default(),
+            known: Known::default(),
+            started: format!("{since:x}"),
+            stop: watch::Sender::new(false),
+        }))
     }
 
     /// Whether papers can be run: only for a reader who sits at this machine.
