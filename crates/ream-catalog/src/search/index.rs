@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tantivy::indexer::IndexWriterOptions;
 use tantivy::query::{AllQuery, ConstScoreQuery};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyError};
 
@@ -21,7 +22,7 @@ use super::collect::Pass;
 use super::schema::{Document, Fields, VERSION};
 
 /// Memory that the writer fills before it writes a segment, bytes.
-const WRITER_MEMORY: usize = 48 << 20;
+const WRITER_MEMORY: usize = 24 << 20;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Pointer {
@@ -224,8 +225,14 @@ impl TextIndex {
     fn writer(&mut self) -> tantivy::Result<&mut IndexWriter> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
-            // One thread: documents keep their order, and equal stores give equal indices.
-            None => self.index.writer_with_num_threads(1, WRITER_MEMORY)?,
+            // One thread: documents keep their order; a laptop has other work too.
+            None => self.index.writer_with_options(
+                IndexWriterOptions::builder()
+                    .num_worker_threads(1)
+                    .memory_budget_per_thread(WRITER_MEMORY)
+                    .num_merge_threads(1)
+                    .build(),
+            )?,
         };
         Ok(self.writer.insert(writer))
     }
