@@ -76,6 +76,10 @@ impl Shown {
         if std::mem::replace(&mut self.named, false) {
             self.keep(old);
         }
+    }
+
+    /// Lets go of snapshots that nobody walks through any more, and of the files that they hold.
+    fn forget(&mut self) {
         self.kept.retain(|(_, used)| used.elapsed() < KEPT_FOR);
     }
 
@@ -150,6 +154,7 @@ impl Keeper {
         if !same {
             shown.replace(snapshot);
         }
+        shown.forget();
     }
 
     /// Puts vectors in that searches see with the next [`Keeper::show`].
