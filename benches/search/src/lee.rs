@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use ream_catalog::{Embedder, Quantised};
+use ream_catalog::Embedder;
+use ream_catalog::search::Quantised;
 use serde_json::{Value, json};
 
 use crate::fts::Fts5;
