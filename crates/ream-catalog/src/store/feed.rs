@@ -1,7 +1,7 @@
 //! The feed: a page is read from one index, from where the page before ended.
 //!
 //! Without a filter the order's own index gives the page. An author, organisation or topic with few papers is read from
-//! its own index and sorted; one with many is looked up while the order's index is walked.
+//! its own index and sorted, and so are few dates; what has many papers is looked up while the order's index is walked.
 
 use sqlx::AnyConnection;
 
@@ -29,6 +29,8 @@ struct Plan {
     /// First and last date key.
     dates: (Option<i64>, Option<i64>),
     wanted: Vec<Wanted>,
+    /// The dates have few papers: they are read from their index and sorted.
+    few_dates: bool,
 }
 
 impl Store {
@@ -88,7 +90,19 @@ async fn plan(connection: &mut AnyConnection, query: &FeedQuery) -> Result<Plan>
         wanted.push(Wanted { names, handle, papers });
     }
     wanted.sort_by_key(|wanted| wanted.papers);
-    Ok(Plan { span, dates, wanted })
+    let few_dates = span.is_none()
+        && dates != (None, None)
+        && query.sort != Sort::Newest
+        && read::number(of_dates(dates).row(connection).await?.as_ref())? <= FEW;
+    Ok(Plan { span, dates, wanted, few_dates })
+}
+
+/// The statement that counts the papers of some dates.
+fn of_dates((first, last): (Option<i64>, Option<i64>)) -> Sql {
+    let mut sql =
+        Sql::new("SELECT CAST(SUM(papers) AS BIGINT) FROM tallies WHERE kind = 'day' AND place >= ");
+    sql.arg(first.unwrap_or(0)).push(" AND place <= ").arg(last.unwrap_or(i64::MAX));
+    sql
 }
 
 /// The column that an order sorts by.
@@ -140,7 +154,8 @@ fn period_column(sort: Sort) -> &'static str {
 fn page(query: &FeedQuery, plan: &Plan) -> Sql {
     let mut sql = Sql::new(&format!("SELECT {}", read::COLUMNS));
     filter(&mut sql, query, plan);
-    let column = column(query.sort);
+    // a planner takes no index for the order of an expression
+    let column = format!("{}{}", if plan.few_dates { "+" } else { "" }, column(query.sort));
     if let Some(cursor) = query.after {
         sql.push(&format!(" AND ({column}, p.id) < (")).arg(from_position(query.sort, cursor.key));
         sql.push(", ").arg(cursor.id).push(")");
@@ -201,12 +216,7 @@ fn total(query: &FeedQuery, plan: &Plan) -> Sql {
         [] if !narrowed && first.is_none() && last.is_none() => {
             Sql::new("SELECT papers FROM tallies WHERE kind = 'all' AND place = 0")
         }
-        [] if !narrowed => {
-            let mut sql =
-                Sql::new("SELECT CAST(SUM(papers) AS BIGINT) FROM tallies WHERE kind = 'day' AND place >= ");
-            sql.arg(first.unwrap_or(0)).push(" AND place <= ").arg(last.unwrap_or(i64::MAX));
-            sql
-        }
+        [] if !narrowed => of_dates((first, last)),
         [one] if !narrowed && first.is_none() && last.is_none() => {
             let mut sql = Sql::new(&format!("SELECT papers FROM {} WHERE handle = ", one.names.table()));
             sql.arg(one.handle.as_str());
@@ -284,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rare_name_is_read_from_its_own_index_a_common_one_along_the_order() {
+    async fn what_is_rare_is_read_from_its_own_index_what_is_common_along_the_order() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir).await;
         let query = FeedQuery { author: Some("Ada".into()), topic: Some("cs.LG".into()), ..query(Sort::Hot) };
@@ -298,6 +308,12 @@ mod tests {
         let steps = explain(&store, page(&query, &plan)).await;
         assert!(steps[0].contains("INDEX papers_hot"), "{steps:?}");
         assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:?}");
+        let early = FeedQuery { until: "2024-01".parse().ok(), ..self::query(Sort::Hot) };
+        let mut connection = store.inner.pool.acquire().await.unwrap();
+        let plan = super::plan(&mut connection, &early).await.unwrap();
+        drop(connection);
+        let steps = explain(&store, page(&early, &plan)).await;
+        assert!(steps[0].contains("(date_key<?)"), "{steps:?}");
         store.close().await;
     }
 }

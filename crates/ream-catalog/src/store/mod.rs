@@ -43,6 +43,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     pool: AnyPool,
+    writers: AnyPool,
     dialect: connect::Dialect,
     /// Writers of this process queue here and not at SQLite's lock, where waiting is polling.
     writer: tokio::sync::Mutex<()>,
@@ -141,8 +142,9 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self> {
         let address = connect::Address::parse(url)?;
         migrate::migrate(&address).await?;
-        let pool = connect::pool(&address).await?;
-        let inner = Inner { pool, dialect: address.dialect, writer: tokio::sync::Mutex::new(()) };
+        let pool = connect::readers(&address).await?;
+        let writers = connect::writers(&address, &pool).await?;
+        let inner = Inner { pool, writers, dialect: address.dialect, writer: tokio::sync::Mutex::new(()) };
         let store = Self { inner: Arc::new(inner) };
         store.rank_again().await?;
         Ok(store)
@@ -150,6 +152,7 @@ impl Store {
 
     /// Closes all connections; handles that are left give errors.
     pub async fn close(&self) {
+        self.inner.writers.close().await;
         self.inner.pool.close().await;
     }
 }
