@@ -1,5 +1,7 @@
 //! Files made to hurt: importers end, do not panic, and keep within their memory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
 use std::convert::Infallible;
 use std::io::{BufReader, Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -60,7 +62,7 @@ fn sample(number: usize) -> Record {
     Record {
         title: format!("A Study of {number} {{Things}}: 50% & more, $x_{number}$"),
         arxiv: Some(format!("2401.{:05}", number % 100_000)),
-        doi: (number % 3 == 0).then(|| format!("10.1000/x_{number}")),
+        doi: number.is_multiple_of(3).then(|| format!("10.1000/x_{number}")),
         summary: Some(format!(
             "We study things. {}",
             "Naïve text with $a<b$ & \\macros, again and again. ".repeat(20)
@@ -71,10 +73,10 @@ fn sample(number: usize) -> Record {
                 affiliation: (a == 5).then(|| "ACME".into()),
             })
             .collect(),
-        author_count: (number % 5 == 0).then_some(12),
+        author_count: number.is_multiple_of(5).then_some(12),
         organisations: vec!["ACME & Sons".into()],
         date: ["2024", "2024-05", "2024-05-01", "--05-01"][number % 4].parse().ok(),
-        venue: (number % 2 == 0).then(|| "Proceedings of X".into()),
+        venue: number.is_multiple_of(2).then(|| "Proceedings of X".into()),
         topics: vec!["cs.LG".into(), "a, b".into()],
         links: vec![Link { label: "code".into(), url: format!("https://example.org/{number}?a=b&c=%20~") }],
         votes: Some(3),

@@ -1,5 +1,7 @@
 //! What every importer makes of a file as its source writes it, and of a partly bad one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
 use std::convert::Infallible;
 use std::io::Write as _;
 
