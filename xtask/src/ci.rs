@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::packages;
 use crate::shell::{Result, build, cargo, output, run};
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", format),
     ("lint", lint),
+    ("packages", packages::install),
     ("test", test),
     ("doc", doc),
     ("data", data),
@@ -51,27 +53,43 @@ fn lint() -> Result<()> {
 /// With the optional features on: they have tests of their own, and one build serves tests and smoke runs.
 const FEATURES: [&str; 2] = ["--features", "ream/parquet"];
 
+/// Models that tests compare with their reference: a test of one fails where it is not fetched.
+const TEST_MODELS: [&str; 1] = ["minilm"];
+
 fn test() -> Result<()> {
-    run(cargo().args(["test", "--workspace", "--locked", "--profile", "ci"]).args(FEATURES))
+    let program = build("ci", &FEATURES)?;
+    for model in TEST_MODELS {
+        fetch(&program, &[model])?;
+    }
+    run(cargo()
+        .args(["test", "--workspace", "--locked", "--profile", "ci"])
+        .args(FEATURES)
+        .env("REAM_TEST_MODELS", "1")
+        .env("REAM_AXE", packages::axe()?))
 }
 
 fn doc() -> Result<()> {
     run(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Fetches what the smoke presets need; a registry may be slow to answer, so it is asked three times.
+/// Fetches what the smoke presets need.
 fn data() -> Result<()> {
     let program = build("ci", &FEATURES)?;
     for slug in implemented(&program)? {
-        let fetch = || run(Command::new(&program).args(["data", "fetch", "--yes", "--for", &slug]));
-        fetch()
-            .or_else(|_| {
-                list_debian_packages();
-                fetch()
-            })
-            .or_else(|_| fetch())?;
+        fetch(&program, &["--for", &slug])?;
     }
     Ok(())
+}
+
+/// `ream data fetch --yes` with these arguments; a registry may be slow to answer, so it is asked three times.
+fn fetch(program: &Path, what: &[&str]) -> Result<()> {
+    let fetch = || run(Command::new(program).args(["data", "fetch", "--yes"]).args(what));
+    fetch()
+        .or_else(|_| {
+            list_debian_packages();
+            fetch()
+        })
+        .or_else(|_| fetch())
 }
 
 /// A new machine knows no Debian package yet. Without the right to ask, or without `apt-get`, the fetch says what is missing.

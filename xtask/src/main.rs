@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod new_paper;
+mod packages;
 mod shell;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ struct Cli {
 enum Task {
     /// Everything the CI checks: format, lints, tests, documentation, every system's smoke preset, the README's commands
     Ci {
-        /// Only these steps: format, lint, test, doc, data, smoke, readme
+        /// Only these steps: format, lint, packages, test, doc, data, smoke, readme
         steps: Vec<String>,
     },
     /// Recorded workloads; writes a folder under benches/runs

@@ -47,10 +47,15 @@ pub(crate) fn words(command: &Command) -> String {
 /// Builds the program in a profile and gives its path.
 pub(crate) fn build(profile: &str, features: &[&str]) -> Result<PathBuf> {
     run(cargo().args(["build", "--locked", "--package", "ream", "--profile", profile]).args(features))?;
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(target()?.join(folder).join("ream"))
+}
+
+/// Cargo's target directory.
+pub(crate) fn target() -> Result<PathBuf> {
     let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps", "--offline"]))?;
     let metadata: serde_json::Value =
         serde_json::from_str(&metadata).map_err(|e| format!("cargo metadata: {e}"))?;
     let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
-    let folder = if profile == "dev" { "debug" } else { profile };
-    Ok(Path::new(target).join(folder).join("ream"))
+    Ok(PathBuf::from(target))
 }

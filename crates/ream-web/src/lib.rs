@@ -1,1 +1,107 @@
-//! The site.
+//! The site on which papers are found, read and run: server-rendered pages, feeds, a JSON interface.
+//!
+//! [`serve`] answers on a listener until it is told to stop; [`router`] is the same without a socket. Pages are
+//! templates of `templates/`, checked when they are compiled and escaped; `assets/` holds the one style sheet and the one
+//! script, neither of which a page needs to be usable. Errors are one page with a status and a stable code.
+
+mod assets;
+mod error;
+mod guard;
+mod pages;
+mod runs;
+mod shell;
+mod state;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use ream_lab::{Edition, Runs};
+use tokio::net::TcpListener;
+
+pub use error::{Error, Result};
+pub use runs::RunLimits;
+
+use state::App;
+
+/// How long requests that are under way may take after the site was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a site is made of.
+pub struct Site {
+    /// Papers and systems of the program.
+    pub edition: Arc<Edition>,
+    /// Where runs are.
+    pub runs: Runs,
+    /// Where data sets are.
+    pub data: ream_data::Store,
+    /// Where everything else is: uploads below it.
+    pub home: PathBuf,
+    /// The program that a run's workers are started with.
+    pub program: PathBuf,
+    /// The address that is listened on. Papers are run only where it is a loopback address.
+    pub bind: SocketAddr,
+    /// What can be chosen.
+    pub options: Options,
+}
+
+/// What can be chosen of a site.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names besides the loopback ones under which the site answers, with a port where addresses show one.
+    pub hosts: Vec<String>,
+    /// Largest file that can be uploaded, MiB.
+    pub upload_mib: u64,
+    /// What runs may use.
+    pub runs: RunLimits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { hosts: Vec::new(), upload_mib: 64, runs: RunLimits::default() }
+    }
+}
+
+/// Answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most. Runs go on
+/// without the site; those that another process has left behind are taken over.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve(
+    mut site: Site,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    site.bind = listener.local_addr().map_err(|e| Error::internal(&e))?;
+    let app = App::new(site);
+    let manager = app.manager.clone();
+    tokio::task::spawn_blocking(move || manager.adopt());
+    let service = routes(&app).into_make_service_with_connect_info::<SocketAddr>();
+    let stopping = app.stopping();
+    let stopper = app.clone();
+    let served = axum::serve(listener, service).with_graceful_shutdown(async move {
+        stop.await;
+        stopper.stop();
+    });
+    let grace = async {
+        stopping.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        outcome = served => outcome.map_err(|e| Error::internal(&e)),
+        () = grace => Ok(()),
+    }
+}
+
+/// The site as a service, for tests and for whoever has a listener of another kind.
+pub fn router(site: Site) -> Router {
+    routes(&App::new(site))
+}
+
+fn routes(app: &App) -> Router {
+    let all = Router::new().merge(pages::routes()).merge(runs::routes()).merge(assets::routes());
+    guard::protect(all, app).with_state(app.clone())
+}

@@ -1,0 +1,85 @@
+//! What every request can reach.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::Site;
+use crate::guard::Secret;
+use crate::runs::{Channels, Known, Manager, Reports};
+
+/// A handle on the site; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+/// What the handle points at.
+pub(crate) struct Shared {
+    /// What the program handed in.
+    pub(crate) site: Site,
+    /// What the tokens of forms are made with.
+    pub(crate) secret: Secret,
+    /// Starts runs.
+    pub(crate) manager: Manager,
+    /// Runs that are watched.
+    pub(crate) channels: Channels,
+    /// Reports that were asked for last.
+    pub(crate) reports: Reports,
+    /// Runs that have finished.
+    pub(crate) known: Known,
+    /// Tells this process from the one before: nanoseconds since 1970, in hexadecimal.
+    pub(crate) started: String,
+    stop: watch::Sender<bool>,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(site: Site) -> Self {
+        let manager = Manager::new(
+            Arc::clone(&site.edition),
+            site.runs.clone(),
+            site.program.clone(),
+            site.home.clone(),
+            site.options.runs.clone(),
+        );
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        Self(Arc::new(Shared {
+            site,
+            secret: Secret::new(),
+            manager,
+            channels: Channels::default(),
+            reports: Reports::default(),
+            known: Known::default(),
+            started: format!("{since:x}"),
+            stop: watch::Sender::new(false),
+        }))
+    }
+
+    /// Whether papers can be run: only for a reader who sits at this machine.
+    pub(crate) fn can_run(&self) -> bool {
+        self.site.bind.ip().is_loopback()
+    }
+
+    /// Tells everything that lasts to end.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Ends when the site stops: streams select on it, so that they do not hold it up.
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // The sender lives in the handle; if it is gone, so is the site.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+}
