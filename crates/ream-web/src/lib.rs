@@ -16,7 +16,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use ream_lab::{Edition, Runs};
@@ -26,9 +25,6 @@ pub use error::{Error, Result};
 pub use runs::RunLimits;
 
 use state::App;
-
-/// How long requests that are under way may take after the site was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// What a site is made of.
 pub struct Site {
@@ -79,21 +75,13 @@ pub async fn serve(
     let app = App::new(site);
     let manager = app.manager.clone();
     tokio::task::spawn_blocking(move || manager.adopt());
-    let service = routes(&app).into_make_service_with_connect_info::<SocketAddr>();
-    let stopping = app.stopping();
     let stopper = app.clone();
-    let served = axum::serve(listener, service).with_graceful_shutdown(async move {
+    tokio::spawn(async move {
         stop.await;
         stopper.stop();
     });
-    let grace = async {
-        stopping.await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        outcome = served => outcome.map_err(|e| Error::internal(&e)),
-        () = grace => Ok(()),
-    }
+    guard::serve(&app, listener, routes(&app)).await;
+    Ok(())
 }
 
 /// The site as a service, for tests and for whoever has a listener of another kind.

@@ -1,7 +1,7 @@
 //! The feed: a page is read from one index, from where the page before ended.
 //!
 //! Without a filter the order's own index gives the page. An author, organisation or topic with few papers is read from
-//! its own index and sorted; one with many is looked up while the order's index is walked.
+//! its own index and sorted, and so are few dates; what has many papers is looked up while the order's index is walked.
 
 use sqlx::AnyConnection;
 
@@ -14,6 +14,12 @@ use crate::store::{Cursor, FeedQuery, Page, Store, identity, read};
 
 /// Up to this many papers are fetched and sorted; more are looked up along the order.
 const FEW: u64 = 5_000;
+
+/// How the statements begin that count papers one by one.
+const COUNT: &str = "SELECT COUNT(*)";
+
+/// Counts that are kept at most.
+const TOTALS: usize = 1_000;
 
 /// A name that papers must have.
 #[derive(Clone, Debug)]
@@ -29,6 +35,8 @@ struct Plan {
     /// First and last date key.
     dates: (Option<i64>, Option<i64>),
     wanted: Vec<Wanted>,
+    /// The dates have few papers: they are read from their index and sorted.
+    few_dates: bool,
 }
 
 impl Store {
@@ -50,8 +58,31 @@ impl Store {
             key: position(query.sort, &Keys::of(&last.record, last.edition.as_ref())),
             id: *id,
         });
-        let total = read::number(total(query, &plan).row(&mut connection).await?.as_ref())?;
+        let total = self.total(&mut connection, total(query, &plan)).await?;
         Ok(Page { items: papers.into_iter().map(|(_, paper)| paper).collect(), next, total })
+    }
+
+    /// What a statement counts. A count of papers is kept until the next write: all pages of a list ask for the same.
+    async fn total(&self, connection: &mut AnyConnection, sql: Sql) -> Result<u64> {
+        if !sql.text.starts_with(COUNT) {
+            return read::number(sql.row(connection).await?.as_ref());
+        }
+        let last = Sql::new("SELECT value FROM meta WHERE name = 'change'").row(&mut *connection).await?;
+        // read before the count: a write between the two makes the count look older than it is, never newer
+        let change = read::number(last.as_ref())?;
+        let key = format!("{sql:?}");
+        let known = self.inner.totals.lock().ok().and_then(|totals| totals.get(&key).copied());
+        if let Some((_, total)) = known.filter(|(at, _)| *at == change) {
+            return Ok(total);
+        }
+        let total = read::number(sql.row(connection).await?.as_ref())?;
+        if let Ok(mut totals) = self.inner.totals.lock() {
+            if totals.len() >= TOTALS {
+                totals.clear();
+            }
+            totals.insert(key, (change, total));
+        }
+        Ok(total)
     }
 }
 
@@ -88,7 +119,19 @@ async fn plan(connection: &mut AnyConnection, query: &FeedQuery) -> Result<Plan>
         wanted.push(Wanted { names, handle, papers });
     }
     wanted.sort_by_key(|wanted| wanted.papers);
-    Ok(Plan { span, dates, wanted })
+    let few_dates = span.is_none()
+        && dates != (None, None)
+        && query.sort != Sort::Newest
+        && read::number(of_dates(dates).row(connection).await?.as_ref())? <= FEW;
+    Ok(Plan { span, dates, wanted, few_dates })
+}
+
+/// The statement that counts the papers of some dates.
+fn of_dates((first, last): (Option<i64>, Option<i64>)) -> Sql {
+    let mut sql =
+        Sql::new("SELECT CAST(SUM(papers) AS BIGINT) FROM tallies WHERE kind = 'day' AND place >= ");
+    sql.arg(first.unwrap_or(0)).push(" AND place <= ").arg(last.unwrap_or(i64::MAX));
+    sql
 }
 
 /// The column that an order sorts by.
@@ -140,7 +183,8 @@ fn period_column(sort: Sort) -> &'static str {
 fn page(query: &FeedQuery, plan: &Plan) -> Sql {
     let mut sql = Sql::new(&format!("SELECT {}", read::COLUMNS));
     filter(&mut sql, query, plan);
-    let column = column(query.sort);
+    // a planner takes no index for the order of an expression
+    let column = format!("{}{}", if plan.few_dates { "+" } else { "" }, column(query.sort));
     if let Some(cursor) = query.after {
         sql.push(&format!(" AND ({column}, p.id) < (")).arg(from_position(query.sort, cursor.key));
         sql.push(", ").arg(cursor.id).push(")");
@@ -201,21 +245,104 @@ fn total(query: &FeedQuery, plan: &Plan) -> Sql {
         [] if !narrowed && first.is_none() && last.is_none() => {
             Sql::new("SELECT papers FROM tallies WHERE kind = 'all' AND place = 0")
         }
-        [] if !narrowed => {
-            let mut sql =
-                Sql::new("SELECT CAST(SUM(papers) AS BIGINT) FROM tallies WHERE kind = 'day' AND place >= ");
-            sql.arg(first.unwrap_or(0)).push(" AND place <= ").arg(last.unwrap_or(i64::MAX));
-            sql
-        }
+        [] if !narrowed => of_dates((first, last)),
         [one] if !narrowed && first.is_none() && last.is_none() => {
             let mut sql = Sql::new(&format!("SELECT papers FROM {} WHERE handle = ", one.names.table()));
             sql.arg(one.handle.as_str());
             sql
         }
         _ => {
-            let mut sql = Sql::new("SELECT COUNT(*)");
+            let mut sql = Sql::new(COUNT);
             filter(&mut sql, query, plan);
             sql
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Author, Record};
+    use crate::store::Source;
+
+    /// Papers enough for the planner to have a choice; every twentieth by Ada, all on one topic.
+    async fn store(dir: &tempfile::TempDir) -> Store {
+        let url = format!("sqlite:{}", dir.path().join("catalogue.db").display());
+        let store = Store::open(&url).await.unwrap();
+        let paper = |n: u32| Record {
+            title: format!("Paper {n}"),
+            date: format!("2024-{:02}-{:02}", 1 + n % 12, 1 + n % 28).parse().ok(),
+            authors: vec![Author {
+                name: if n.is_multiple_of(20) { "Ada".into() } else { format!("A {n}") },
+                affiliation: None,
+            }],
+            topics: vec!["cs.LG".into()],
+            votes: Some(n % 50),
+            ..Record::default()
+        };
+        let source = Source { kind: "test".into(), name: "test".into() };
+        store.upsert(&(0..2_000).map(paper).collect::<Vec<_>>(), &source).await.unwrap();
+        store
+    }
+
+    async fn explain(store: &Store, mut sql: Sql) -> Vec<String> {
+        sql.text.insert_str(0, "EXPLAIN QUERY PLAN ");
+        let mut connection = store.inner.pool.acquire().await.unwrap();
+        let rows = sql.rows(&mut connection).await.unwrap();
+        rows.iter().map(|row| sqlx::Row::get(row, "detail")).collect()
+    }
+
+    fn query(sort: Sort) -> FeedQuery {
+        FeedQuery { sort, limit: 30, now: 1_708_000_000, ..FeedQuery::default() }
+    }
+
+    #[tokio::test]
+    async fn every_order_is_read_from_its_own_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir).await;
+        for sort in Sort::ALL {
+            let index = format!("papers_{}", sort.name().replace('-', "_")).replace("surprising", "surprise");
+            let cursor = Cursor { sort, key: position(sort, &Keys::of(&Record::default(), None)), id: 900 };
+            for after in [None, Some(cursor)] {
+                let query = FeedQuery { after, ..query(sort) };
+                let mut connection = store.inner.pool.acquire().await.unwrap();
+                let plan = plan(&mut connection, &query).await.unwrap();
+                drop(connection);
+                let steps = explain(&store, page(&query, &plan)).await;
+                assert_eq!(steps.len(), 1, "{sort}: {steps:?}");
+                assert!(
+                    steps[0].contains(&format!("USING INDEX {index} ")) || steps[0].ends_with(&index),
+                    "{sort}: {steps:?}"
+                );
+                assert!(after.is_none() || steps[0].starts_with("SEARCH"), "{sort}: {steps:?}");
+                let steps = explain(&store, total(&query, &plan)).await;
+                assert!(steps.len() == 1 && steps[0].starts_with("SEARCH tallies"), "{sort}: {steps:?}");
+            }
+        }
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_rare_is_read_from_its_own_index_what_is_common_along_the_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir).await;
+        let query = FeedQuery { author: Some("Ada".into()), topic: Some("cs.LG".into()), ..query(Sort::Hot) };
+        let mut connection = store.inner.pool.acquire().await.unwrap();
+        let mut plan = plan(&mut connection, &query).await.unwrap();
+        drop(connection);
+        assert_eq!(plan.wanted.iter().map(|w| w.papers).collect::<Vec<_>>(), [100, 2_000]);
+        let steps = explain(&store, page(&query, &plan)).await;
+        assert!(steps[0].starts_with("SEARCH d USING"), "{steps:?}");
+        plan.wanted[0].papers = FEW + 1;
+        let steps = explain(&store, page(&query, &plan)).await;
+        assert!(steps[0].contains("INDEX papers_hot"), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:?}");
+        let early = FeedQuery { until: "2024-01".parse().ok(), ..self::query(Sort::Hot) };
+        let mut connection = store.inner.pool.acquire().await.unwrap();
+        let plan = super::plan(&mut connection, &early).await.unwrap();
+        drop(connection);
+        let steps = explain(&store, page(&early, &plan)).await;
+        assert!(steps[0].contains("(date_key<?)"), "{steps:?}");
+        store.close().await;
     }
 }
