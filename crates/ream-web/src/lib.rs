@@ -4,13 +4,25 @@
 //! templates of `templates/`, checked when they are compiled and escaped; `assets/` holds the one style sheet and the one
 //! script, neither of which a page needs to be usable. Errors are one page with a status and a stable code.
 
+mod address;
+mod api;
 mod assets;
+mod board;
+mod cache;
+mod calendar;
+mod edition;
 mod error;
+mod feeds;
+mod follow;
+mod gauge;
 mod guard;
+mod marks;
 mod pages;
+mod params;
 mod runs;
 mod shell;
 mod state;
+mod views;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,9 +31,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use ream_catalog::Catalog;
 use ream_lab::{Edition, Runs};
 use tokio::net::TcpListener;
 
+pub use edition::edition_papers;
 pub use error::{Error, Result};
 
 use state::App;
@@ -31,6 +45,8 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// What a site is made of.
 pub struct Site {
+    /// Papers: store and search.
+    pub catalog: Catalog,
     /// Papers and systems of the program.
     pub edition: Arc<Edition>,
     /// Where runs are.
@@ -60,7 +76,7 @@ impl Default for Options {
     }
 }
 
-/// Answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most.
+/// Keeps the catalogue's edition and runs current and answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most.
 ///
 /// # Errors
 /// The listener fails.
@@ -70,6 +86,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let app = App::new(site);
+    tokio::spawn(follow::follow(app.clone()));
     let service = routes(&app).into_make_service_with_connect_info::<SocketAddr>();
     let stopping = app.stopping();
     let stopper = app.clone();
@@ -87,13 +104,18 @@ pub async fn serve(
     }
 }
 
-/// The site as a service, for tests and for whoever has a listener of another kind.
-#[must_use]
-pub fn router(site: Site) -> Router {
-    routes(&App::new(site))
+/// The site as a service, for tests and for whoever has a listener of another kind. The catalogue is brought up to date
+/// once; only [`serve`] follows what happens later.
+///
+/// # Errors
+/// The store or the folder of runs cannot be read.
+pub async fn router(site: Site) -> Result<Router> {
+    let app = App::new(site);
+    follow::look(&app, &mut None).await?;
+    Ok(routes(&app))
 }
 
 fn routes(app: &App) -> Router {
-    let all = Router::new().merge(pages::routes()).merge(runs::routes()).merge(assets::routes());
+    let all = Router::new().merge(pages::routes()).merge(api::routes()).merge(runs::routes()).merge(assets::routes());
     guard::protect(all, app).with_state(app.clone())
 }

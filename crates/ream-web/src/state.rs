@@ -2,11 +2,15 @@
 
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use ream_catalog::{Similar, Store};
 use tokio::sync::watch;
 
 use crate::Site;
+use crate::board::Board;
+use crate::cache::Pages;
+use crate::error::Result;
 
 /// A handle on the site; cheap to clone.
 #[derive(Clone)]
@@ -16,6 +20,10 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     /// What the program handed in.
     pub(crate) site: Site,
+    /// Pages that were just made.
+    pub(crate) pages: Pages,
+    board: RwLock<Arc<Board>>,
+    trouble: Mutex<Option<String>>,
     stop: watch::Sender<bool>,
 }
 
@@ -29,7 +37,49 @@ impl Deref for App {
 
 impl App {
     pub(crate) fn new(site: Site) -> Self {
-        Self(Arc::new(Shared { site, stop: watch::Sender::new(false) }))
+        Self(Arc::new(Shared {
+            site,
+            pages: Pages::default(),
+            board: RwLock::default(),
+            trouble: Mutex::default(),
+            stop: watch::Sender::new(false),
+        }))
+    }
+
+    /// The store of papers.
+    pub(crate) fn store(&self) -> &Store {
+        self.site.catalog.store()
+    }
+
+    /// Lets the search index catch up with the store; pages that were kept are forgotten if it had to.
+    pub(crate) async fn refresh(&self) -> Result<()> {
+        if self.site.catalog.refresh().await? > 0 {
+            self.pages.clear();
+        }
+        Ok(())
+    }
+
+    /// Papers like this one.
+    pub(crate) async fn similar(&self, handle: &str, most: usize) -> Result<Vec<Similar>> {
+        Ok(self.site.catalog.similar(handle, most).await?)
+    }
+
+    /// How the edition's claims stand.
+    pub(crate) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_board(&self, board: Arc<Board>) {
+        *self.board.write().unwrap_or_else(PoisonError::into_inner) = board;
+    }
+
+    /// What could not be kept current the last time.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Whether papers can be run: only for a reader who sits at this machine.
