@@ -53,10 +53,18 @@ fn lint() -> Result<()> {
 /// With the optional features on: they have tests of their own, and one build serves tests and smoke runs.
 const FEATURES: [&str; 2] = ["--features", "ream/parquet"];
 
+/// Models that tests compare with their reference: a test of one fails where it is not fetched.
+const TEST_MODELS: [&str; 1] = ["minilm"];
+
 fn test() -> Result<()> {
+    let program = build("ci", &FEATURES)?;
+    for model in TEST_MODELS {
+        fetch(&program, &[model])?;
+    }
     run(cargo()
         .args(["test", "--workspace", "--locked", "--profile", "ci"])
         .args(FEATURES)
+        .env("REAM_TEST_MODELS", "1")
         .env("REAM_AXE", packages::axe()?))
 }
 
@@ -64,19 +72,24 @@ fn doc() -> Result<()> {
     run(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Fetches what the smoke presets need; a registry may be slow to answer, so it is asked three times.
+/// Fetches what the smoke presets need.
 fn data() -> Result<()> {
     let program = build("ci", &FEATURES)?;
     for slug in implemented(&program)? {
-        let fetch = || run(Command::new(&program).args(["data", "fetch", "--yes", "--for", &slug]));
-        fetch()
-            .or_else(|_| {
-                list_debian_packages();
-                fetch()
-            })
-            .or_else(|_| fetch())?;
+        fetch(&program, &["--for", &slug])?;
     }
     Ok(())
+}
+
+/// `ream data fetch --yes` with these arguments; a registry may be slow to answer, so it is asked three times.
+fn fetch(program: &Path, what: &[&str]) -> Result<()> {
+    let fetch = || run(Command::new(program).args(["data", "fetch", "--yes"]).args(what));
+    fetch()
+        .or_else(|_| {
+            list_debian_packages();
+            fetch()
+        })
+        .or_else(|_| fetch())
 }
 
 /// A new machine knows no Debian package yet. Without the right to ask, or without `apt-get`, the fetch says what is missing.

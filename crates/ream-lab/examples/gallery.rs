@@ -239,7 +239,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut body = String::new();
     for (name, figure) in &all {
         write(folder, name, figure)?;
-        body += &ream_lab::report::html::figure_block(figure)?;
+        body += &ream_lab::report::html::figure_block(figure, Theme::Auto)?;
     }
     std::fs::write(folder.join("index.html"), ream_lab::report::html::page("Gallery", &body))?;
     Ok(())

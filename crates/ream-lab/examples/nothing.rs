@@ -109,6 +109,7 @@ fn one_run(home: &Path, paper: &Paper, turn: usize) -> Result<(), Error> {
         program: std::env::current_exe().map_err(|e| Error::failed(e.to_string()))?,
         home: home.to_owned(),
         retry_failed: false,
+        memory_mib: None,
         slots: Some(1),
         stop: Arc::new(AtomicBool::new(false)),
     };

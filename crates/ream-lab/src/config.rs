@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Invalid, Result};
+use crate::keys::is_nullable;
 
 /// The canonical form: defaults filled in, keys sorted, no nulls.
 pub(crate) fn canonical<T: Serialize>(config: &T) -> Result<Value> {
@@ -74,7 +75,11 @@ pub fn change(schema: &Value, mut base: Value, file: Option<(&str, &str)>, sets:
         };
         let path: Vec<&str> = key.trim().split('.').collect();
         let kind = key_schema(schema, &base, &path)?;
-        let value = parse_value(schema, &kind, key.trim(), text.trim())?;
+        let value = if text.trim() == "null" && is_nullable(&kind) {
+            Value::Null
+        } else {
+            parse_value(schema, &kind, key.trim(), text.trim())?
+        };
         put(&mut base, &path, value)?;
     }
     Ok(base)
@@ -120,7 +125,7 @@ fn put(base: &mut Value, path: &[&str], value: Value) -> Result<()> {
 }
 
 /// Follows `$ref`, and `anyOf` with null, to the schema that counts.
-fn resolve<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
+pub(crate) fn resolve<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
     if let Some(name) = node.get("$ref").and_then(Value::as_str)
         && let Some(target) = name.strip_prefix('#').and_then(|pointer| schema.pointer(pointer))
     {
@@ -138,16 +143,17 @@ fn resolve<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
     node
 }
 
-/// The schema of a key, or an error that suggests the nearest key.
+/// The schema of a key as it stands (it may still be a reference, or allow null), or an error that suggests the nearest key.
 fn key_schema(schema: &Value, base: &Value, path: &[&str]) -> Result<Value> {
-    let mut node = resolve(schema, schema);
+    let mut node = schema;
     let mut here = Some(base);
     for (depth, key) in path.iter().enumerate() {
-        let properties = node.get("properties").and_then(Value::as_object);
+        let table = resolve(schema, node);
+        let properties = table.get("properties").and_then(Value::as_object);
         if let Some(next) = properties.and_then(|p| p.get(*key)) {
-            node = resolve(schema, next);
-        } else if let Some(any) = node.get("additionalProperties").filter(|a| a.is_object()) {
-            node = resolve(schema, any);
+            node = next;
+        } else if let Some(any) = table.get("additionalProperties").filter(|a| a.is_object()) {
+            node = any;
         } else {
             let mut known: Vec<&str> =
                 properties.map(|p| p.keys().map(String::as_str).collect()).unwrap_or_default();
@@ -169,7 +175,7 @@ fn key_schema(schema: &Value, base: &Value, path: &[&str]) -> Result<Value> {
     Ok(node.clone())
 }
 
-fn has_type(schema: &Value, wanted: &str) -> bool {
+pub(crate) fn has_type(schema: &Value, wanted: &str) -> bool {
     match schema.get("type") {
         Some(Value::String(kind)) => kind == wanted,
         Some(Value::Array(kinds)) => kinds.iter().any(|k| k == wanted),
@@ -215,7 +221,7 @@ fn parse_value(schema: &Value, kind: &Value, key: &str, text: &str) -> Result<Va
 }
 
 /// The words of an enumeration without data (also as `oneOf` of constants, which is how documented ones appear).
-fn enum_words(schema: &Value, kind: &Value) -> Vec<String> {
+pub(crate) fn enum_words(schema: &Value, kind: &Value) -> Vec<String> {
     let list = |value: &Value| -> Vec<String> {
         value
             .as_array()

@@ -8,9 +8,10 @@ use ream_paper::Paper;
 use crate::code::Code;
 use crate::config::did_you_mean;
 use crate::error::{Error, Result};
+use crate::files::{to_json, write_atomic};
 use crate::preset::Preset;
 use crate::record::RunDir;
-use crate::report::Report;
+use crate::report::{NOT_FETCHED, Report};
 use crate::results::{ClaimReport, Results, RunFacts, SmokeDigest};
 use crate::runs::Runs;
 use crate::system::{AnySystem, Embedded, FamilyPapers};
@@ -128,6 +129,31 @@ impl Entry {
     #[must_use]
     pub fn smoke_today(&self) -> Option<SmokeDigest> {
         serde_json::from_slice(&std::fs::read(self.smoke_file()).ok()?).ok()
+    }
+
+    /// Remembers what this build's smoke run saw: a change below the papers is judged by it. Runs that are not the whole
+    /// smoke preset on its own data are let pass.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep_smoke_digest(&self, report: &Report) -> Result<()> {
+        let record = &report.record;
+        let whole = record.preset == Preset::Smoke
+            && !record.modified
+            && record.own_data.is_none()
+            && record.claims.is_empty()
+            && report.finished == record.seeds
+            && self.system.is_some_and(|s| record.seeds == (1..=s.seeds(Preset::Smoke)).collect::<Vec<_>>())
+            && !record.data.values().any(|hash| hash == NOT_FETCHED);
+        if !whole {
+            return Ok(());
+        }
+        let path = self.smoke_file();
+        let digest = SmokeDigest { isa: record.isa.clone(), digest: report.digest.clone() };
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        write_atomic(&path, &to_json(&digest)?)
     }
 
     /// The claims as they stand: a newer run of evidence among `runs`, else the published results.

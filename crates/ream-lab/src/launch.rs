@@ -35,6 +35,9 @@ pub struct Launch {
     pub retry_failed: bool,
     /// Workers at once; `None` for cores over threads.
     pub slots: Option<usize>,
+    /// Most memory that a worker may ask for, MiB: one that asks for more dies with a message that names the limit. `None`
+    /// for no limit.
+    pub memory_mib: Option<u64>,
     /// Set from outside (Ctrl-C) to stop at the next safe point.
     pub stop: Arc<AtomicBool>,
 }
@@ -186,10 +189,11 @@ fn start(
     let errors = seed_dir.join("stderr.log");
     let mut child = spawn(dir, record, launch, seed, &errors)?;
     let pid = child.id();
+    let limit = launch.memory_mib;
     std::thread::spawn(move || {
         let how = match child.wait() {
             Ok(status) if status.success() => String::new(),
-            Ok(status) => died(status, &errors),
+            Ok(status) => died(status, &errors, limit),
             Err(error) => error.to_string(),
         };
         let _ = sender.send((seed, how));
@@ -199,7 +203,7 @@ fn start(
 
 fn spawn(dir: &RunDir, record: &RunRecord, launch: &Launch, seed: u64, errors: &Path) -> Result<Child> {
     let log = File::create(errors).map_err(Error::io("create", errors))?;
-    let mut command = Command::new(&launch.program);
+    let mut command = limited(&launch.program, launch.memory_mib);
     command
         .arg("worker")
         .arg(dir.root())
@@ -214,16 +218,39 @@ fn spawn(dir: &RunDir, record: &RunRecord, launch: &Launch, seed: u64, errors: &
     command.spawn().map_err(Error::io("start", &launch.program))
 }
 
-fn died(status: std::process::ExitStatus, errors: &Path) -> String {
+/// The program, within a limit of memory where there is one.
+///
+/// The shell's `ulimit -d` sets `RLIMIT_DATA` before it becomes the program: it counts memory that was asked for and can be
+/// written, so that address space which allocators and thread stacks only set aside is not held against a worker, as it
+/// would be by `RLIMIT_AS`. Every Unix has the shell; neither another package nor an unsafe call is needed.
+fn limited(program: &Path, memory_mib: Option<u64>) -> Command {
+    match memory_mib {
+        Some(mib) if cfg!(unix) => {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "ulimit -d \"$1\" || exit 1; shift; exec \"$@\"", "limit"]);
+            command.arg((mib * 1024).to_string()).arg(program);
+            command
+        }
+        _ => Command::new(program),
+    }
+}
+
+fn died(status: std::process::ExitStatus, errors: &Path, memory_mib: Option<u64>) -> String {
     let mut text = String::new();
     if let Ok(file) = File::open(errors) {
         let _ = file.take(4096).read_to_string(&mut text);
     }
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    // The line that says it, even where a backtrace follows it.
+    let memory = text.lines().find(|line| line.starts_with("memory allocation of"));
+    let last = memory.or_else(|| text.lines().rev().find(|line| !line.trim().is_empty())).unwrap_or_default();
+    let limit = match memory_mib {
+        Some(mib) if memory.is_some() => format!("; it may use {mib} MiB"),
+        _ => String::new(),
+    };
     if last.is_empty() {
         format!("the worker died: {status}")
     } else {
-        format!("the worker died: {status}: {last}")
+        format!("the worker died: {status}: {last}{limit}")
     }
 }
 

@@ -57,6 +57,7 @@ mod error;
 pub mod events;
 pub mod figure;
 mod files;
+pub mod keys;
 mod launch;
 mod machine;
 mod observation;

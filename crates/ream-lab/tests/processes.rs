@@ -70,13 +70,16 @@ struct Config {
     chatter: usize,
     /// Fails at the end of this seed.
     fail_seed: Option<u64>,
+    /// MiB that are asked for and written to.
+    #[serde(default)]
+    hoard: usize,
 }
 
 impl System for Probe {
     const PAPER: &'static str = "probe";
     type Config = Config;
     fn preset(_: Preset) -> Config {
-        Config { steps: 40, pause: 5, chatter: 0, fail_seed: None }
+        Config { steps: 40, pause: 5, chatter: 0, fail_seed: None, hoard: 0 }
     }
     fn seeds(_: Preset) -> u64 {
         2
@@ -89,6 +92,8 @@ impl System for Probe {
     }
     fn run(config: &Config, run: &mut Run) -> Result<(), Error> {
         let mut total = 0.0;
+        let hoard = vec![1_u8; config.hoard << 20];
+        assert!(std::hint::black_box(&hoard).iter().all(|byte| *byte == 1));
         for part in ["walk", "climb"] {
             total += run.part(part, |run| {
                 let (mut step, mut sum) = run.resume::<(u64, f64)>()?.unwrap_or((0, 0.0));
@@ -163,6 +168,7 @@ fn launch(dir: &Path) -> Result<(), Error> {
         home: std::env::temp_dir(),
         retry_failed: std::env::var_os("RETRY").is_some(),
         slots: Some(2),
+        memory_mib: std::env::var("MEMORY_MIB").ok().and_then(|mib| mib.parse().ok()),
         stop,
     };
     let ended = drive(&dir, &record, &launch, |_| {})?;
@@ -172,7 +178,7 @@ fn launch(dir: &Path) -> Result<(), Error> {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 10] = [
+const TESTS: [Test; 11] = [
     ("an_undisturbed_run_is_complete", an_undisturbed_run_is_complete),
     ("a_worker_killed_at_any_moment_goes_on", a_worker_killed_at_any_moment_goes_on),
     (
@@ -184,6 +190,7 @@ const TESTS: [Test; 10] = [
     ("two_launchers_on_one_run_are_refused", two_launchers_on_one_run_are_refused),
     ("a_full_disk_is_an_error_and_the_run_goes_on_later", a_full_disk_is_an_error_and_the_run_goes_on_later),
     ("a_failed_seed_is_tried_again_only_on_request", a_failed_seed_is_tried_again_only_on_request),
+    ("a_worker_that_wants_too_much_memory_dies_alone", a_worker_that_wants_too_much_memory_dies_alone),
     ("a_newer_run_directory_is_refused", a_newer_run_directory_is_refused),
     ("a_directory_that_cannot_be_made_is_an_error", a_directory_that_cannot_be_made_is_an_error),
 ];
@@ -431,6 +438,23 @@ fn a_failed_seed_is_tried_again_only_on_request() {
     assert_eq!(std::fs::read_to_string(dir.join("seed-2/lock")).unwrap(), first_try, "not tried again");
     program().env("RETRY", "1").arg("launch").arg(&dir).status().unwrap();
     assert_ne!(std::fs::read_to_string(dir.join("seed-2/lock")).unwrap(), first_try, "tried again");
+}
+
+fn a_worker_that_wants_too_much_memory_dies_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let mut greedy = config(4, 1);
+    greedy["hoard"] = 600.into();
+    let dir = make(home.path(), "greedy", greedy);
+    let limited = |mib: &str| {
+        let output =
+            program().env("MEMORY_MIB", mib).stderr(Stdio::piped()).arg("launch").arg(&dir).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (done, said) = limited("400");
+    assert!(!done && said.contains("memory allocation of") && said.contains("it may use 400 MiB"), "{said}");
+    assert!(!dir.join("seed-1/exit").exists(), "a worker that was stopped from outside can go on");
+    let (done, said) = limited("900");
+    assert!(done, "{said}");
 }
 
 fn a_newer_run_directory_is_refused() {

@@ -1,4 +1,4 @@
-//! A small language model: tokenizer, shared checkpoints.
+//! Language models: tokenizers, a small model with shared checkpoints, a sentence encoder.
 //!
 //! ```
 //! use ream_lm::Bpe;
@@ -13,7 +13,9 @@
 //! ```
 
 pub mod bpe;
+pub mod sentence;
 pub mod small;
 
 pub use bpe::{Bpe, BpeError, Encoder};
+pub use sentence::{SentenceEncoder, SentenceError};
 pub use small::{SmallConfig, SmallLm};

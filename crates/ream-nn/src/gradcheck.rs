@@ -102,6 +102,7 @@ mod tests {
             ("sigmoid", Box::new(|x| Ok(x.sigmoid()))),
             ("silu", Box::new(|x| Ok(x.silu()))),
             ("gelu", Box::new(|x| Ok(x.gelu()))),
+            ("gelu_exact", Box::new(|x| Ok(x.gelu_exact()))),
             ("softplus", Box::new(|x| Ok(x.softplus()))),
             ("sin", Box::new(|x| Ok(x.sin()))),
             ("cos", Box::new(|x| Ok(x.cos()))),

@@ -40,6 +40,12 @@ static CSS: LazyLock<Asset> = LazyLock::new(|| {
 static JS: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("ream", "js", "text/javascript; charset=utf-8", include_bytes!("../assets/ream.js"))
 });
+static RUNS_CSS: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("runs", "css", "text/css; charset=utf-8", include_bytes!("../assets/runs.css"))
+});
+static RUN_JS: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("run", "js", "text/javascript; charset=utf-8", include_bytes!("../assets/run.js"))
+});
 static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../assets/icon.svg")));
 
@@ -53,6 +59,16 @@ pub(crate) fn js() -> &'static str {
     &JS.address
 }
 
+/// Address of the style sheet of the pages of runs.
+pub(crate) fn runs_css() -> &'static str {
+    &RUNS_CSS.address
+}
+
+/// Address of the script of a run's page.
+pub(crate) fn run_js() -> &'static str {
+    &RUN_JS.address
+}
+
 /// Address of the icon.
 pub(crate) fn icon() -> &'static str {
     &ICON.address
@@ -64,7 +80,7 @@ pub(crate) fn routes() -> Router<App> {
 
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response> {
     let fits = |asset: &&Asset| asset.address.strip_prefix("/assets/") == Some(name.as_str());
-    let found = [&*CSS, &*JS, &*ICON].into_iter().find(fits);
+    let found = [&*CSS, &*JS, &*RUNS_CSS, &*RUN_JS, &*ICON].into_iter().find(fits);
     let asset = found.ok_or_else(|| Error::not_found(format!("There is no file {name}.")))?;
     Ok(answer(asset, &headers))
 }

@@ -37,6 +37,7 @@ use tokio::net::TcpListener;
 
 pub use edition::edition_papers;
 pub use error::{Error, Result};
+pub use runs::RunLimits;
 
 use state::App;
 
@@ -66,27 +67,36 @@ pub struct Site {
 /// What can be chosen of a site.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many workers run at once.
-    pub workers: usize,
+    /// Names besides the loopback ones under which the site answers, with a port where addresses show one.
+    pub hosts: Vec<String>,
+    /// Largest file that can be uploaded, MiB.
+    pub upload_mib: u64,
+    /// What runs may use.
+    pub runs: RunLimits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 1 }
+        Self { hosts: Vec::new(), upload_mib: 64, runs: RunLimits::default() }
     }
 }
 
-/// Keeps the catalogue's edition and runs current and answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most.
+/// Answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most. Meanwhile
+/// the catalogue's edition, runs and search index are kept current. Runs go on without the site; those that another
+/// process has left behind are taken over.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve(
-    site: Site,
+    mut site: Site,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
+    site.bind = listener.local_addr().map_err(|e| Error::internal(&e))?;
     let app = App::new(site);
     tokio::spawn(follow::follow(app.clone()));
+    let manager = app.manager.clone();
+    tokio::task::spawn_blocking(move || manager.adopt());
     let service = routes(&app).into_make_service_with_connect_info::<SocketAddr>();
     let stopping = app.stopping();
     let stopper = app.clone();

@@ -37,6 +37,18 @@ impl Shell {
         assets::icon()
     }
 
+    /// Address of the style sheet of the pages of runs.
+    #[allow(clippy::unused_self, reason = "templates call it")]
+    pub(crate) fn runs_css(&self) -> &'static str {
+        assets::runs_css()
+    }
+
+    /// Address of the script of a run's page.
+    #[allow(clippy::unused_self, reason = "templates call it")]
+    pub(crate) fn run_js(&self) -> &'static str {
+        assets::run_js()
+    }
+
     /// Address of the script.
     #[allow(clippy::unused_self, reason = "templates call it")]
     pub(crate) fn js(&self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ream_catalog::{Similar, Store};
 use tokio::sync::watch;
@@ -11,6 +12,8 @@ use crate::Site;
 use crate::board::Board;
 use crate::cache::Pages;
 use crate::error::Result;
+use crate::guard::Secret;
+use crate::runs::{Channels, Known, Manager, Reports};
 
 /// A handle on the site; cheap to clone.
 #[derive(Clone)]
@@ -24,6 +27,18 @@ pub(crate) struct Shared {
     pub(crate) pages: Pages,
     board: RwLock<Arc<Board>>,
     trouble: Mutex<Option<String>>,
+    /// What the tokens of forms are made with.
+    pub(crate) secret: Secret,
+    /// Starts runs.
+    pub(crate) manager: Manager,
+    /// Runs that are watched.
+    pub(crate) channels: Channels,
+    /// Reports that were asked for last.
+    pub(crate) reports: Reports,
+    /// Runs that have finished.
+    pub(crate) known: Known,
+    /// Tells this process from the one before: nanoseconds since 1970, in hexadecimal.
+    pub(crate) started: String,
     stop: watch::Sender<bool>,
 }
 
@@ -37,11 +52,25 @@ impl Deref for App {
 
 impl App {
     pub(crate) fn new(site: Site) -> Self {
+        let manager = Manager::new(
+            Arc::clone(&site.edition),
+            site.runs.clone(),
+            site.program.clone(),
+            site.home.clone(),
+            site.options.runs.clone(),
+        );
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         Self(Arc::new(Shared {
             site,
             pages: Pages::default(),
             board: RwLock::default(),
             trouble: Mutex::default(),
+            secret: Secret::new(),
+            manager,
+            channels: Channels::default(),
+            reports: Reports::default(),
+            known: Known::default(),
+            started: format!("{since:x}"),
             stop: watch::Sender::new(false),
         }))
     }

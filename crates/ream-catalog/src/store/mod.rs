@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::record::{Date, Record};
 
 pub use cursor::Cursor;
+pub(crate) use identity::Identity;
 pub use migrate::SCHEMA;
 pub use names::{Named, NamedPage, Names};
 pub use read::Counts;

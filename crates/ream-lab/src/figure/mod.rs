@@ -36,7 +36,7 @@ mod tests;
 pub use data::data_table;
 #[cfg(feature = "png")]
 pub use png::render_png;
-pub use svg::{Theme, render_svg};
+pub use svg::{Theme, page_style, render_svg};
 
 /// A picture of one or several panels.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

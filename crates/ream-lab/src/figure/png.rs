@@ -17,7 +17,7 @@ const SCALE: f64 = 2.0;
 /// # Errors
 /// The figure is inconsistent ([`Figure::check`]), too high for one picture, or the machine has no font.
 pub fn render_png(figure: &Figure, theme: Theme, width: f64) -> Result<Vec<u8>, FigureError> {
-    let theme = if theme == Theme::Auto { Theme::Light } else { theme };
+    let theme = if matches!(theme, Theme::Auto | Theme::Page) { Theme::Light } else { theme };
     let width = if width.is_finite() { width.clamp(200.0, 8000.0) } else { 1520.0 };
     let svg = render_svg(figure, theme, width / SCALE)?;
     let fail = |what: String| FigureError(format!("figure `{}` as PNG: {what}", figure.title));

@@ -31,6 +31,9 @@ pub(super) use text::width as text_width;
 pub enum Theme {
     /// Follows the reader: light, or dark where the reader prefers it on a screen.
     Auto,
+    /// The same, with its colours in [`page_style`] instead of a style sheet of its own: for pages with many figures, and
+    /// for those that allow no style but their own.
+    Page,
     /// Light.
     Light,
     /// Dark.
@@ -43,6 +46,15 @@ pub enum Theme {
 const EDGE: f64 = 12.0;
 const BETWEEN: f64 = 26.0;
 const HEADING: f64 = 15.0;
+
+/// The class of figures whose colours the page brings.
+const PAGE_CLASS: &str = "ream-figure";
+
+/// The style sheet of a page that holds figures of [`Theme::Page`].
+#[must_use]
+pub fn page_style() -> String {
+    colour::style(PAGE_CLASS)
+}
 
 /// Draws a figure `width` pixels wide (between 200 and 4000), as high as it needs to be.
 ///
@@ -250,10 +262,11 @@ fn document(figure: &Figure, theme: Theme, pen: Pen, width: f64, height: f64) ->
     } else {
         String::new()
     };
+    let class = if theme == Theme::Page { PAGE_CLASS } else { &prefix };
     let ground = pen.paint(Some(Paint::Paper), None);
     let (w, h) = (at(width), at(height.ceil()));
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"{prefix}\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-labelledby=\"{prefix}-t {prefix}-d\" font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, sans-serif\"><title id=\"{prefix}-t\">{}</title><desc id=\"{prefix}-d\">{}</desc>{style}<path d=\"{}\"{ground}/>{}</svg>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"{class}\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-labelledby=\"{prefix}-t {prefix}-d\" font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, sans-serif\"><title id=\"{prefix}-t\">{}</title><desc id=\"{prefix}-d\">{}</desc>{style}<path d=\"{}\"{ground}/>{}</svg>\n",
         escape(&figure.title),
         escape(&figure.description),
         rect(0.0, 0.0, width, height.ceil()),

@@ -37,8 +37,8 @@ pub fn page(title: &str, body: &str) -> String {
 ///
 /// # Errors
 /// The figure is inconsistent: see [`Figure::check`].
-pub fn figure_block(figure: &Figure) -> Result<String, FigureError> {
-    let mut out = format!("<figure class=\"plot\">{}", render_svg(figure, Theme::Auto, 760.0)?);
+pub fn figure_block(figure: &Figure, theme: Theme) -> Result<String, FigureError> {
+    let mut out = format!("<figure class=\"plot\">{}", render_svg(figure, theme, 760.0)?);
     if !figure.description.is_empty() {
         let _ = write!(out, "<figcaption>{}</figcaption>", escape(&figure.description));
     }
@@ -93,11 +93,25 @@ mod tests {
         let figure = Figure::new("<script>alert(1)</script>", "it's \"so\"").panel(
             Panel::new("a & b").layer(Layer::line("<b>", vec![0.0, 1.0, 2.0], vec![1.0, f64::NAN, 3.0])),
         );
-        let page = page("t", &figure_block(&figure).unwrap());
+        let page = page("t", &figure_block(&figure, Theme::Auto).unwrap());
         assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains("@import"));
         let addresses: Vec<&str> = page.split("http").skip(1).collect();
         assert!(addresses.iter().all(|a| a.starts_with("://www.w3.org/2000/svg")), "only the name of SVG");
         assert!(!page.contains("url(") || page.matches("url(").count() == page.matches("url(#").count());
+    }
+
+    #[test]
+    fn a_page_of_figures_brings_their_colours_once() {
+        let figure = Figure::new("t", "d").panel(Panel::new("p").layer(Layer::line(
+            "l",
+            vec![0.0, 1.0],
+            vec![1.0, 2.0],
+        )));
+        let html = figure_block(&figure, Theme::Page).unwrap();
+        assert!(!html.contains("<style") && !html.contains("style="), "{html}");
+        assert!(html.contains("class=\"ream-figure\"") && html.contains("class=\"l-s0\""));
+        let style = crate::figure::page_style();
+        assert!(style.contains(".ream-figure .l-s0{") && style.contains("prefers-color-scheme:dark"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::error::{Error, Result};
-use crate::figure::Figure;
+use crate::figure::{Figure, Theme};
 use crate::observation::show_at;
 use crate::report::Report;
 use crate::report::html::{escape, figure_block, page, table_block};
@@ -51,7 +51,7 @@ pub fn report(report: &Report, figures: &[Figure]) -> Result<String> {
         body.push_str("<section><h2>Pictures</h2>");
         for figure in figures {
             body.push_str(
-                &figure_block(figure)
+                &figure_block(figure, Theme::Auto)
                     .map_err(|e| Error::failed(format!("figure `{}`: {e}", figure.title)))?,
             );
         }

@@ -1,9 +1,11 @@
 //! A report for the terminal, and for Markdown, CSV and LaTeX.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::error::Result;
-use crate::observation::show_at;
+use crate::error::{Error, Result};
+use crate::observation::{At, show_at};
+use crate::record::{RunDir, RunRecord};
 use crate::report::{Report, place_words};
 use crate::results::ClaimReport;
 use crate::table::{Cell, Table};
@@ -218,6 +220,63 @@ pub fn measures_table(report: &Report) -> Table {
         ]);
     }
     table
+}
+
+/// Two runs of one paper side by side: every measure, arm and place that either has.
+///
+/// # Errors
+/// The runs are of different papers.
+pub fn comparison(left: &Report, right: &Report) -> Result<Table> {
+    type Key<'a> = (&'a str, &'a str, &'a At);
+    if left.paper != right.paper {
+        return Err(Error::Input(format!(
+            "{} is a run of `{}`, {} one of `{}`",
+            left.run, left.paper, right.run, right.paper
+        )));
+    }
+    let mut rows: BTreeMap<Key<'_>, [Option<f64>; 2]> = BTreeMap::new();
+    for (side, report) in [left, right].into_iter().enumerate() {
+        for row in &report.measures {
+            rows.entry((&row.measure, &row.arm, &row.at)).or_default()[side] = Some(row.value);
+        }
+    }
+    let mut table = Table::new(
+        format!("{} and {}", left.run, right.run),
+        &["measure", "arm", "at", "first", "second", "difference"],
+    );
+    for ((measure, arm, at), [x, y]) in rows {
+        let cell = |value: Option<f64>| value.map_or(Cell::Empty, Cell::from);
+        let difference = x.zip(y).map(|(x, y)| y - x);
+        table = table.row(vec![
+            measure.into(),
+            arm.into(),
+            show_at(at).into(),
+            cell(x),
+            cell(y),
+            cell(difference),
+        ]);
+    }
+    Ok(table)
+}
+
+/// Every observation of the finished seeds.
+///
+/// # Errors
+/// A file of the run is damaged.
+pub fn observations(dir: &RunDir, record: &RunRecord) -> Result<Table> {
+    let mut table = Table::new(record.id.clone(), &["seed", "measure", "arm", "at", "value"]);
+    for seed in &record.seeds {
+        for o in dir.observations(*seed)?.unwrap_or_default() {
+            table = table.row(vec![
+                (*seed).into(),
+                o.measure.into(),
+                o.arm.into(),
+                show_at(&o.at).into(),
+                o.value.into(),
+            ]);
+        }
+    }
+    Ok(table)
 }
 
 /// A file format for tables.

@@ -122,6 +122,8 @@ struct Plan<'a> {
     sizes: Sizes,
     bias: Option<&'a Tensor>,
     mask: &'a Mask,
+    /// Row of the result where sample 0 begins.
+    first_row: usize,
 }
 
 /// Attention over separate tensors: `q` `[batch, queries, heads * head_dim]`, `k` and `v` `[batch, keys, kv_heads * head_dim]`;
@@ -211,7 +213,8 @@ fn run(q: Operand, k: Operand, v: Operand, head_dim: usize, heads: Heads<'_>, ma
         return shape("attention", format!("queries of {batch} samples, keys of {k_batch}"));
     }
     let sizes = Sizes::new(heads, [batch, queries, keys, head_dim], mask)?;
-    let (out, logs) = Plan { q: q.view(), k: k.view(), v: v.view(), sizes, bias: heads.bias, mask }.forward();
+    let (out, logs) =
+        Plan { q: q.view(), k: k.view(), v: v.view(), sizes, bias: heads.bias, mask, first_row: 0 }.forward();
     let out = Arc::new(out);
     let mut targets: Vec<Tensor> = Vec::with_capacity(4);
     for operand in [&q, &k, &v] {
@@ -226,13 +229,13 @@ fn run(q: Operand, k: Operand, v: Operand, head_dim: usize, heads: Heads<'_>, ma
         let targets = targets.clone();
         move |grad, sink| {
             let mut grads: Vec<Buffer> = targets.iter().map(|t| Buffer::scratch(t.len())).collect();
-            let plan =
-                Plan { q: q.view(), k: k.view(), v: v.view(), sizes, bias: bias.as_ref(), mask: &mask };
+            let (bias, mask) = (bias.as_ref(), &mask);
+            let plan = Plan { q: q.view(), k: k.view(), v: v.view(), sizes, bias, mask, first_row: 0 };
             let bias_grad = plan.backward(&grad, &kept, &logs, &mut grads);
             for (target, grad) in targets.iter().zip(grads) {
                 sink.add(target, grad);
             }
-            if let (Some(bias), Some(grad)) = (&bias, bias_grad) {
+            if let (Some(bias), Some(grad)) = (bias, bias_grad) {
                 sink.add(bias, grad);
             }
             Ok(())
@@ -265,9 +268,53 @@ pub(crate) fn cached_attention(
     let q = View { data: qkv.data(), at: 0, columns, sample_rows: queries, slot: 0 };
     let columns = heads.kv_heads * head_dim;
     let view = |data| View { data, at: 0, columns, sample_rows: cache.capacity, slot: 0 };
-    let (out, _) = Plan { q, k: view(cache.k), v: view(cache.v), sizes, bias: None, mask }.forward();
+    let (out, _) =
+        Plan { q, k: view(cache.k), v: view(cache.v), sizes, bias: None, mask, first_row: 0 }.forward();
     crate::profile::ended("cached_attention", false);
     Ok(Tensor::constant(out, &[batch, queries, heads.heads * head_dim]))
+}
+
+/// Attention within each of several sequences that lie one after another without padding, every token to all of its own sequence,
+/// without a gradient: `qkv` `[tokens, (heads + 2 kv_heads) * head_dim]`, columns in the order queries, keys, values, `lengths` in
+/// tokens; result `[tokens, heads * head_dim]`. What a sequence gets does not depend on its neighbours, to the bit.
+///
+/// # Errors
+/// When the lengths do not add up to the tokens, or shapes and heads do not fit; a bias is not taken.
+pub fn ragged_self_attention(qkv: &Tensor, lengths: &[usize], heads: Heads<'_>) -> Result<Tensor> {
+    const NAME: &str = "ragged_self_attention";
+    let head_dim = head_dim(NAME, qkv, heads.heads + 2 * heads.kv_heads, heads)?;
+    let &[tokens, columns] = qkv.shape() else {
+        return shape(NAME, format!("[tokens, columns] is needed, got {:?}", qkv.shape()));
+    };
+    if lengths.iter().sum::<usize>() != tokens {
+        return shape(
+            NAME,
+            format!("sequences of {} tokens in all, qkv has {tokens}", lengths.iter().sum::<usize>()),
+        );
+    }
+    if heads.bias.is_some() {
+        return shape(NAME, "a bias has one size, sequences have several");
+    }
+    let mask = Mask::full();
+    let mut plans = Vec::with_capacity(lengths.len());
+    let mut first_row = 0;
+    for &length in lengths {
+        let sizes = Sizes::new(heads, [1, length, length, head_dim], &mask)?;
+        let data = &qkv.data()[first_row * columns..(first_row + length) * columns];
+        let part = |head: usize| View { data, at: head * head_dim, columns, sample_rows: length, slot: 0 };
+        let (k, v) = (part(heads.heads), part(heads.heads + heads.kv_heads));
+        plans.push(Plan { q: part(0), k, v, sizes, bias: None, mask: &mask, first_row });
+        first_row += length;
+    }
+    let mut out = Buffer::scratch(tokens * heads.heads * head_dim);
+    let mut logs = Buffer::scratch(tokens * heads.heads);
+    let (shared, shared_logs) = (Shared::new(&mut out), Shared::new(&mut logs));
+    let large = plans.iter().map(|plan| plan.sizes.work()).sum::<usize>() >= SERIAL;
+    run_jobs(plans.len() * heads.heads, large, &|job| {
+        plans[job / heads.heads].job(job % heads.heads, shared, shared_logs);
+    });
+    crate::profile::ended(NAME, false);
+    Ok(Tensor::constant(out, &[tokens, heads.heads * head_dim]))
 }
 
 impl Sizes {
@@ -290,9 +337,14 @@ impl Sizes {
         Ok(Self { batch, queries, keys, heads, kv_heads, head_dim, scale, precision: precision() })
     }
 
+    /// Multiply-adds.
+    fn work(&self) -> usize {
+        2 * self.batch * self.heads * self.queries * self.keys * self.head_dim
+    }
+
     /// Whether threads are worth waking.
     fn is_large(&self) -> bool {
-        2 * self.batch * self.heads * self.queries * self.keys * self.head_dim >= SERIAL
+        self.work() >= SERIAL
     }
 }
 
@@ -303,14 +355,28 @@ impl Plan<'_> {
         let mut out = Buffer::scratch(s.batch * s.queries * s.heads * s.head_dim);
         let mut logs = Buffer::scratch(s.batch * s.heads * s.queries);
         let (shared, shared_logs) = (Shared::new(&mut out), Shared::new(&mut logs));
-        run_jobs(s.batch * s.heads, s.is_large(), &|job| {
-            if s.queries <= FEW && s.precision == Precision::F32 {
-                self.head_of_few(job, shared, shared_logs);
-            } else {
-                self.head(job, shared, shared_logs);
-            }
-        });
+        run_jobs(s.batch * s.heads, s.is_large(), &|job| self.job(job, shared, shared_logs));
         (out, logs)
+    }
+
+    /// Forward of one head of one sample: job `sample * heads + head`.
+    fn job(&self, job: usize, out: Shared, logs: Shared) {
+        if self.sizes.queries <= FEW && self.sizes.precision == Precision::F32 {
+            self.head_of_few(job, out, logs);
+        } else {
+            self.head(job, out, logs);
+        }
+    }
+
+    /// Where the result of a head of a query begins.
+    fn at(&self, sample: usize, query: usize, head: usize) -> usize {
+        let row = self.first_row + sample * self.sizes.queries + query;
+        (row * self.sizes.heads + head) * self.sizes.head_dim
+    }
+
+    /// Where the logarithm of a query's sum is.
+    fn log_at(&self, job: usize, query: usize) -> usize {
+        self.first_row * self.sizes.heads + job * self.sizes.queries + query
     }
 
     /// Keys that any of `count` queries from `first` sees.
@@ -374,9 +440,9 @@ impl Plan<'_> {
         let kv_head = head / (heads / self.sizes.kv_heads);
         let mut room = Buffer::scratch(padded(self.sizes.keys));
         for i in 0..queries {
-            let at = ((sample * queries + i) * heads + head) * d;
             // SAFETY: the columns and the logarithms of this head belong to this job.
-            let (out, log) = unsafe { (out.part(at, d), logs.part(job * queries + i, 1)) };
+            let (out, log) =
+                unsafe { (out.part(self.at(sample, i, head), d), logs.part(self.log_at(job, i), 1)) };
             let seen = self.mask.row(sample, i, self.sizes.keys);
             let len = seen.end - seen.start;
             let row = &mut room[..padded(len)];
@@ -419,7 +485,7 @@ impl Plan<'_> {
                 inverse[i] = if sum > 0.0 { 1.0 / sum } else { 0.0 };
                 let log = if sum > 0.0 { max + libm::logf(sum) } else { f32::NEG_INFINITY };
                 // SAFETY: the logarithms of this head belong to this job.
-                unsafe { logs.part(job * self.sizes.queries + first + i, 1)[0] = log };
+                unsafe { logs.part(self.log_at(job, first + i), 1)[0] = log };
             }
             let mixed = &mut mixed[..count * d];
             gemm_serial(
@@ -431,9 +497,8 @@ impl Plan<'_> {
                 self.sizes.precision,
             );
             for (i, row) in mixed.chunks_exact(d).enumerate() {
-                let at = ((sample * self.sizes.queries + first + i) * self.sizes.heads + head) * d;
                 // SAFETY: the columns of this head belong to this job.
-                scaled(unsafe { out.part(at, d) }, row, inverse[i]);
+                scaled(unsafe { out.part(self.at(sample, first + i, head), d) }, row, inverse[i]);
             }
         }
     }

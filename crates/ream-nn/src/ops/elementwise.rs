@@ -84,6 +84,10 @@ unary! {
         let inner = 2.0 * GELU_A * fma::<FMA>(3.0 * GELU_B * x, x, 1.0);
         s * fma::<FMA>(x * (1.0 - s), inner, 1.0)
     };
+    /// Gaussian error linear unit `x Phi(x)` with the normal distribution function itself (Hendrycks & Gimpel, 2016), as BERT has it.
+    gelu_exact from input: |x| x * simd::normal_cdf::<FMA>(x),
+        // Phi + x phi, where phi(x) = e^(-x^2 / 2) / sqrt(2 pi).
+        |x| fma::<FMA>(0.398_942_3 * x, simd::exp::<FMA>(-0.5 * x * x), simd::normal_cdf::<FMA>(x));
     /// `ln(1 + e^x)`.
     softplus from input: |x| {
         let positive = if x > 0.0 { x } else { 0.0 };

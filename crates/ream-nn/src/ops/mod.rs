@@ -21,7 +21,7 @@ mod scan;
 mod shape;
 
 pub(crate) use attention::{Cached, cached_attention};
-pub use attention::{Heads, attention, cross_attention, self_attention};
+pub use attention::{Heads, attention, cross_attention, ragged_self_attention, self_attention};
 pub use batched::batched_linear;
 pub use conv::{Conv, conv_transpose1d, conv_transpose2d, conv1d, conv1d_causal, conv2d, upsample_conv2d};
 pub use elementwise::{maximum, minimum};

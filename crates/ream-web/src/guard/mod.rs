@@ -1,12 +1,28 @@
-//! What stands between the network and the pages: headers that keep a page from doing what it should not.
+//! What stands between the network and the pages.
+//!
+//! A site on a loopback address is reached by every program of the machine, and by every page that its reader's browser
+//! has open. So, from the outside in:
+//!
+//! 1. [`policy`]: every answer says what a page may do (its own files only, no frames, nothing inline without the nonce);
+//! 2. [`limits`]: size of the head and of the body, time of an answer, panics;
+//! 3. [`origin`]: the host asked for is this site, or another name was made to point here (DNS rebinding); whoever sends an
+//!    `Origin` is this site; pages of other sites can link here and do nothing else;
+//! 4. [`csrf`]: what changes something carries a token that only a page of this process can know.
+//!
+//! Bound to anything but loopback, the site answers no request that changes something.
+
+mod csrf;
+mod limits;
+mod origin;
+mod policy;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::http::Method;
+use axum::middleware::{from_fn, from_fn_with_state};
 
-use crate::error::Error;
+pub(crate) use csrf::Secret;
+pub(crate) use policy::random;
+
 use crate::state::App;
 
 /// What a request carries for its page, as a request extension.
@@ -14,42 +30,19 @@ use crate::state::App;
 pub(crate) struct Marks {
     /// Nonce of the content security policy.
     pub(crate) nonce: String,
-    /// Token that forms send back.
+    /// Token that forms send back, in their first field.
     pub(crate) csrf: String,
 }
 
-/// Puts the protections around all routes. Layers added here see every request.
-pub(crate) fn protect(routes: Router<App>, _app: &App) -> Router<App> {
-    routes.layer(from_fn(policy))
+/// Puts the protections around all routes. Layers added here see every request; the last one sees it first.
+pub(crate) fn protect(routes: Router<App>, app: &App) -> Router<App> {
+    let routes = routes
+        .layer(from_fn_with_state(app.clone(), csrf::check))
+        .layer(from_fn_with_state(app.clone(), origin::check));
+    limits::around(routes, app).layer(from_fn(policy::policy))
 }
 
-/// Gives every request a nonce and every answer its policy.
-async fn policy(mut request: Request, next: Next) -> Response {
-    let Ok(nonce) = nonce() else {
-        let refused = Error::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no_randomness",
-            "The system gives no random numbers.",
-        );
-        return refused.into_response();
-    };
-    let policy = format!(
-        "default-src 'none'; style-src 'self' 'nonce-{nonce}'; script-src 'self' 'nonce-{nonce}'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    );
-    request.extensions_mut().insert(Marks { nonce, csrf: String::new() });
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    response
-}
-
-/// 128 random bits in hexadecimal.
-fn nonce() -> Result<String, getrandom::Error> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+/// Whether a request with this method may change something.
+fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }

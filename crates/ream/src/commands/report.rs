@@ -1,11 +1,10 @@
 //! `ream report`, `ream compare`, `ream export-run`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ream_lab::report::text::{self, document, explain, terminal};
-use ream_lab::{At, Cell, Error, Report, Result, RunDir, RunRecord, Table, did_you_mean, show_at};
+use ream_lab::report::text::{self, comparison, document, explain, observations, terminal};
+use ream_lab::{Error, Report, Result, RunDir, RunRecord, did_you_mean};
 
 use crate::cli::{Format, Report as Args};
 use crate::commands::Context;
@@ -94,35 +93,7 @@ fn pictures(dir: &RunDir, _: &Report, _: &Path) -> Result<u8> {
 pub(crate) fn compare(context: &Context, a: &str, b: &str) -> Result<u8> {
     let (_, _, left) = gather(context, a)?;
     let (_, _, right) = gather(context, b)?;
-    if left.paper != right.paper {
-        return Err(Error::Input(format!(
-            "{} is a run of `{}`, {} one of `{}`",
-            left.run, left.paper, right.run, right.paper
-        )));
-    }
-    type Key<'a> = (&'a str, &'a str, &'a At);
-    let mut rows: BTreeMap<Key<'_>, [Option<f64>; 2]> = BTreeMap::new();
-    for (side, report) in [&left, &right].into_iter().enumerate() {
-        for row in &report.measures {
-            rows.entry((&row.measure, &row.arm, &row.at)).or_default()[side] = Some(row.value);
-        }
-    }
-    let mut table = Table::new(
-        format!("{} and {}", left.run, right.run),
-        &["measure", "arm", "at", "first", "second", "difference"],
-    );
-    for ((measure, arm, at), [x, y]) in rows {
-        let difference = x.zip(y).map(|(x, y)| y - x);
-        let cell = |value: Option<f64>| value.map_or(Cell::Empty, Cell::from);
-        table = table.row(vec![
-            measure.into(),
-            arm.into(),
-            show_at(at).into(),
-            cell(x),
-            cell(y),
-            cell(difference),
-        ]);
-    }
+    let table = comparison(&left, &right)?;
     if context.json {
         output::json(&table)?;
     } else {
@@ -133,18 +104,7 @@ pub(crate) fn compare(context: &Context, a: &str, b: &str) -> Result<u8> {
 
 pub(crate) fn export(context: &Context, wanted: &str, csv: bool) -> Result<u8> {
     let (dir, record, _) = gather(context, wanted)?;
-    let mut table = Table::new(record.id.clone(), &["seed", "measure", "arm", "at", "value"]);
-    for seed in &record.seeds {
-        for o in dir.observations(*seed)?.unwrap_or_default() {
-            table = table.row(vec![
-                (*seed).into(),
-                o.measure.into(),
-                o.arm.into(),
-                show_at(&o.at).into(),
-                o.value.into(),
-            ]);
-        }
-    }
+    let table = observations(&dir, &record)?;
     let text = if context.json {
         return output::json(&table).map(|()| 0);
     } else if csv {

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ream_lab::report::{NOT_FETCHED, text::terminal};
+use ream_lab::report::text::terminal;
 use ream_lab::{
     ClaimReport, Ended, Entry, Error, Invalid, Launch, Needs, Order, Plan, Preset, Report, Result, RunDir,
-    RunRecord, SmokeDigest, Verdict, config_hash, drive, time,
+    RunRecord, Verdict, config_hash, drive, time,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -155,7 +155,7 @@ fn finish(
     let ended = run_seeds(dir, record, args.slots, args.retry_failed)?;
     let report = Report::gather(dir, record, &entry.paper)?;
     report.write(dir)?;
-    keep_smoke_digest(entry, &report)?;
+    entry.keep_smoke_digest(&report)?;
     if context.json {
         let seconds = started.elapsed().as_secs_f64();
         output::json(&RunOutput {
@@ -190,7 +190,7 @@ pub(crate) fn run_seeds(
     });
     let program =
         std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
-    let launch = Launch { program, home: ream_lab::home(), retry_failed, slots, stop };
+    let launch = Launch { program, home: ream_lab::home(), retry_failed, slots, memory_mib: None, stop };
     let mut meter = Meter::new();
     let ended = drive(dir, record, &launch, |progress| meter.tell(progress))?;
     meter.done();
@@ -231,29 +231,4 @@ fn exit_code(
         return Ok(1);
     }
     Ok(0)
-}
-
-/// Remembers what this build's smoke run saw: a change below the papers is judged by it.
-fn keep_smoke_digest(entry: &Entry, report: &Report) -> Result<()> {
-    let record = &report.record;
-    let whole = record.preset == Preset::Smoke
-        && !record.modified
-        && record.own_data.is_none()
-        && record.claims.is_empty()
-        && report.finished == record.seeds
-        && entry.system.is_some_and(|s| record.seeds == (1..=s.seeds(Preset::Smoke)).collect::<Vec<_>>())
-        && !record.data.values().any(|hash| hash == NOT_FETCHED);
-    if !whole {
-        return Ok(());
-    }
-    let path = entry.smoke_file();
-    let digest = SmokeDigest { isa: record.isa.clone(), digest: report.digest.clone() };
-    let text = serde_json::to_string(&digest).map_err(|e| Error::failed(format!("smoke digest: {e}")))?;
-    let write = || -> std::io::Result<()> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(&path, text)
-    };
-    write().map_err(|e| Error::failed(format!("cannot write {}: {e}", path.display())))
 }

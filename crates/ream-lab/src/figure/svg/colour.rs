@@ -45,7 +45,7 @@ impl Paint {
     /// The colour in a theme; for a theme that follows the reader the light one, which its style sheet overrides.
     pub(super) fn colour(self, theme: Theme) -> String {
         let column = match theme {
-            Theme::Auto | Theme::Light => 0,
+            Theme::Auto | Theme::Page | Theme::Light => 0,
             Theme::Dark => 1,
             Theme::Print => 2,
         };

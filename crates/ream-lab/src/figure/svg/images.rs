@@ -65,7 +65,7 @@ pub(super) fn draw(
         let caption = captions.get(i).map_or("", String::as_str);
         let png = png(*width, *height, rgb)
             .map_err(|e| FigureError(format!("panel `{}`, picture {}: {e}", panel.title, i + 1)))?;
-        let smooth = if grid.wide > *width as f64 { " style=\"image-rendering:pixelated\"" } else { "" };
+        let smooth = if grid.wide > *width as f64 { " image-rendering=\"pixelated\"" } else { "" };
         pen.raw(&format!(
             "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\"{smooth} href=\"data:image/png;base64,{}\"/>",
             at(x),

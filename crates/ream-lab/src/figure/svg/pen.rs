@@ -124,7 +124,7 @@ impl Pen {
         if stroke.is_some() {
             let _ = write!(out, " stroke=\"{}\"", colour(stroke));
         }
-        if self.theme == Theme::Auto {
+        if matches!(self.theme, Theme::Auto | Theme::Page) {
             let class = |p: Option<Paint>, kind| Some(format!("{kind}-{}", p?.name()?));
             let classes: Vec<String> = [class(fill, "f"), class(stroke, "l")].into_iter().flatten().collect();
             if !classes.is_empty() {

@@ -188,3 +188,26 @@ fn what_does_not_fit_is_said() {
     assert!(message(self_attention(&x, Heads::new(2), &lengths)).contains("3 prefix lengths for 2 samples"));
     assert!(Mask::block_causal(&[0, 2, 1]).unwrap_err().to_string().contains("position 2"));
 }
+
+#[test]
+fn sequences_without_padding_are_as_alone_to_the_bit() {
+    let lengths = [3, 0, 70, 16, 1, 17];
+    let (heads, columns) = (Heads::grouped(4, 2), 8 * 5);
+    let tokens: usize = lengths.iter().sum();
+    let all = Tensor::randn(&[tokens, columns], 1.0, &mut Stream::new(5, "ragged").at(0));
+    for threads in [1, 3] {
+        set_threads(threads);
+        let got = ragged_self_attention(&all, &lengths, heads).unwrap();
+        assert_eq!(got.shape(), [tokens, 4 * 5]);
+        let mut first = 0;
+        for length in lengths {
+            let own = all.data()[first * columns..(first + length) * columns].to_vec();
+            let own = Tensor::from_vec(own, &[1, length, columns]).unwrap();
+            let want = self_attention(&own, heads, &Mask::full()).unwrap();
+            assert_eq!(got.data()[first * 20..(first + length) * 20], *want.data(), "{length} tokens");
+            first += length;
+        }
+    }
+    let error = ragged_self_attention(&all, &[3, 4], heads).unwrap_err().to_string();
+    assert!(error.contains("sequences of 7 tokens in all, qkv has 107"), "{error}");
+}

@@ -1,0 +1,177 @@
+//! `/runs`: every run of this machine.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use ream_lab::{Preset, RunDir, RunRecord, time};
+use serde::Deserialize;
+
+use super::blocking;
+use super::manager::standing;
+use crate::error::{Error, Result};
+use crate::pages::page;
+use crate::shell::Shell;
+use crate::state::App;
+
+/// Runs on one page.
+const PAGE: usize = 50;
+
+/// A run in a list.
+#[derive(Clone, Debug)]
+pub(crate) struct RunSummary {
+    pub(crate) id: String,
+    pub(crate) paper: String,
+    pub(crate) preset: Preset,
+    /// `queued`, `running`, `stopping`, `finished`, `failed`, `unfinished`.
+    pub(crate) state: &'static str,
+    pub(crate) finished: usize,
+    pub(crate) seeds: usize,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    /// Seconds that it took.
+    pub(crate) seconds: Option<f64>,
+    pub(crate) modified: bool,
+    pub(crate) own_data: bool,
+}
+
+/// Finished runs do not change: they are read once.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<BTreeMap<String, RunSummary>>);
+
+impl RunSummary {
+    fn of(app: &App, dir: &RunDir, record: RunRecord) -> Result<Self> {
+        let (state, finished) = standing(&app.manager.place(&record.id), dir, &record)?;
+        Ok(Self {
+            state,
+            finished,
+            seeds: record.seeds.len(),
+            created: record.created,
+            seconds: dir.wall_seconds()?,
+            modified: record.modified,
+            own_data: record.own_data.is_some(),
+            preset: record.preset,
+            paper: record.paper,
+            id: record.id,
+        })
+    }
+
+    fn created_words(&self) -> String {
+        time::utc(self.created).replace('T', " ").trim_end_matches('Z').to_owned()
+    }
+
+    fn seconds_words(&self) -> String {
+        self.seconds.map(time::span).unwrap_or_default()
+    }
+
+    fn kind(&self) -> &'static str {
+        match (self.own_data, self.modified) {
+            (true, _) => "own data",
+            (false, true) => "changed",
+            (false, false) => "",
+        }
+    }
+}
+
+/// All runs, newest first; damaged ones are left out. Blocks on files.
+pub(crate) fn summaries(app: &App) -> Result<Vec<RunSummary>> {
+    let mut all = Vec::new();
+    for name in app.site.runs.names()?.into_iter().rev() {
+        let kept = app.known.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        let summary = match kept {
+            Some(summary) => summary,
+            None => {
+                let Ok((dir, record)) = app.site.runs.open_exactly(&name) else { continue };
+                let Ok(summary) = RunSummary::of(app, &dir, record) else { continue };
+                if summary.state == "finished" && summary.seconds.is_some() {
+                    app.known.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, summary.clone());
+                }
+                summary
+            }
+        };
+        all.push(summary);
+    }
+    Ok(all)
+}
+
+/// Which runs are shown.
+#[derive(Clone, Default, Deserialize)]
+pub(super) struct Filter {
+    paper: Option<String>,
+    preset: Option<String>,
+    state: Option<String>,
+    page: Option<usize>,
+}
+
+impl Filter {
+    fn has(&self, run: &RunSummary) -> bool {
+        let fits =
+            |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w.is_empty() || w == is);
+        fits(&self.paper, &run.paper) && fits(&self.preset, run.preset.name()) && fits(&self.state, run.state)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "runs/list.html")]
+struct ListPage<'a> {
+    shell: &'a Shell,
+    runs: &'a [RunSummary],
+    total: usize,
+    papers: Vec<(String, bool)>,
+    presets: Vec<(&'static str, bool)>,
+    states: Vec<(&'static str, bool)>,
+    /// Address without the page's number.
+    address: String,
+    previous: Option<usize>,
+    next: Option<usize>,
+    folder: String,
+}
+
+/// `GET /runs`
+pub(super) async fn show(
+    State(app): State<App>,
+    Query(filter): Query<Filter>,
+    shell: Shell,
+) -> Result<Response> {
+    let site = app.clone();
+    let all = blocking(move || summaries(&site)).await??;
+    let chosen = |wanted: &Option<String>, word: &str| wanted.as_deref() == Some(word);
+    let mut papers: Vec<&str> = all.iter().map(|run| run.paper.as_str()).collect();
+    papers.sort_unstable();
+    papers.dedup();
+    let shown: Vec<RunSummary> = all.iter().filter(|run| filter.has(run)).cloned().collect();
+    let number = filter.page.unwrap_or(1).max(1);
+    let from = (number - 1).saturating_mul(PAGE);
+    if from > 0 && from >= shown.len() {
+        return Err(Error::not_found("There are not so many runs."));
+    }
+    let until = from.saturating_add(PAGE).min(shown.len());
+    page(&ListPage {
+        shell: &shell,
+        runs: &shown[from..until],
+        total: shown.len(),
+        papers: papers.iter().map(|paper| ((*paper).to_owned(), chosen(&filter.paper, paper))).collect(),
+        presets: ["smoke", "full", "long"].map(|word| (word, chosen(&filter.preset, word))).to_vec(),
+        states: ["queued", "running", "finished", "failed", "unfinished"]
+            .map(|word| (word, chosen(&filter.state, word)))
+            .to_vec(),
+        address: address(&filter),
+        previous: (number > 1).then(|| number - 1),
+        next: (until < shown.len()).then_some(number + 1),
+        folder: app.site.runs.dir().display().to_string(),
+    })
+}
+
+fn address(filter: &Filter) -> String {
+    let pairs = [("paper", &filter.paper), ("preset", &filter.preset), ("state", &filter.state)];
+    let words = pairs.iter().filter_map(|(key, value)| Some(format!("{key}={}&", escape(value.as_deref()?))));
+    format!("/runs?{}", words.collect::<String>())
+}
+
+/// Percent-escapes a value of an address.
+fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

@@ -1,0 +1,359 @@
+//! Files of the reader's own: taken in as a stream, looked at, kept under the hash of what is in them.
+//!
+//! What a file is, its first bytes say; the name it had is shown and never used. Kept is `<home>/uploads/<sha256>.<kind>`,
+//! with the ending that the systems' readers go by, and beside it the name.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use axum::extract::multipart::Field;
+use axum::http::StatusCode;
+use sha2::{Digest, Sha256};
+
+use super::limits::write_atomic;
+use crate::error::{Error, Result};
+
+/// Bytes by which a file is told.
+const HEAD: usize = 64 * 1024;
+/// All uploads together, bytes.
+const ROOM: u64 = 4 << 30;
+
+/// A file that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Upload {
+    /// `<sha256>.<kind>`: what the form carries on.
+    pub(super) id: String,
+    /// The name it came with, shortened; to be shown only.
+    pub(super) name: String,
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// Bytes.
+    pub(super) bytes: u64,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Csv,
+    Tsv,
+    Jsonl,
+    Json,
+    Parquet,
+    Png,
+    Text,
+}
+
+const KINDS: [Kind; 7] =
+    [Kind::Csv, Kind::Tsv, Kind::Jsonl, Kind::Json, Kind::Parquet, Kind::Png, Kind::Text];
+
+impl Kind {
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Jsonl => "jsonl",
+            Self::Json => "json",
+            Self::Parquet => "parquet",
+            Self::Png => "png",
+            Self::Text => "txt",
+        }
+    }
+
+    /// Whether a file of this kind is UTF-8 all through.
+    fn is_text(self) -> bool {
+        !matches!(self, Self::Parquet | Self::Png)
+    }
+}
+
+/// Takes a file in; `None` when the field holds none.
+pub(super) async fn take(home: &Path, mut field: Field<'_>, most: u64) -> Result<Option<Upload>> {
+    let folder = home.join("uploads");
+    let name = shown_name(field.file_name().unwrap_or_default());
+    let failed =
+        |e: std::io::Error| Error::internal(&format!("cannot keep the file in {}: {e}", folder.display()));
+    let mut part = Part::new(&folder)?;
+    while let Some(chunk) = field.chunk().await.map_err(|e| cut_off(&e))? {
+        part.bytes += chunk.len() as u64;
+        if part.bytes > most {
+            return Err(Error::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!(
+                    "{name}: at most {} MiB can be uploaded; run larger files from the command line with --data.",
+                    most >> 20
+                ),
+            ));
+        }
+        part.write(&chunk).map_err(failed)?;
+    }
+    if part.bytes == 0 && name.is_empty() {
+        return Ok(None);
+    }
+    part.keep(&folder, name).map(Some)
+}
+
+fn cut_off(error: &axum::extract::multipart::MultipartError) -> Error {
+    Error::new(error.status(), "bad_upload", format!("The upload broke off: {}", error.body_text()))
+}
+
+/// A file that is coming in; what is not kept is removed.
+struct Part {
+    path: PathBuf,
+    file: File,
+    hash: Sha256,
+    head: Vec<u8>,
+    bytes: u64,
+}
+
+impl Part {
+    fn new(folder: &Path) -> Result<Self> {
+        let failed =
+            |e: std::io::Error| Error::internal(&format!("cannot write to {}: {e}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        if used(folder) > ROOM {
+            return Err(Error::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "uploads_full",
+                format!(
+                    "{} holds more than {} GiB; remove what is not needed.",
+                    folder.display(),
+                    ROOM >> 30
+                ),
+            ));
+        }
+        let random = crate::guard::random().map_err(|e| Error::internal(&e))?;
+        let path = folder.join(format!("{random}.part"));
+        let file = File::create(&path).map_err(failed)?;
+        Ok(Self { path, file, hash: Sha256::new(), head: Vec::new(), bytes: 0 })
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+        self.hash.update(chunk);
+        let room = HEAD - self.head.len();
+        self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        self.file.write_all(chunk)
+    }
+
+    fn keep(mut self, folder: &Path, name: String) -> Result<Upload> {
+        let wrong = |what: &str| Error::bad_request("bad_upload", format!("{name}: {what}"));
+        let kind = sniff(&self.head).map_err(|what| wrong(&what))?;
+        if kind.is_text()
+            && let Some(at) = not_utf8(&self.path).map_err(|e| Error::internal(&e))?
+        {
+            return Err(wrong(&format!("not UTF-8 at byte {at}; save it as UTF-8")));
+        }
+        let hash: String =
+            std::mem::take(&mut self.hash).finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let id = format!("{hash}.{}", kind.ending());
+        let path = folder.join(&id);
+        self.file
+            .flush()
+            .and_then(|()| std::fs::rename(&self.path, &path))
+            .map_err(|e| Error::internal(&e))?;
+        write_atomic(&folder.join(format!("{hash}.name")), name.as_bytes())?;
+        Ok(Upload { id, name, path, bytes: self.bytes })
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // After it was kept there is nothing of that name.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn used(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+}
+
+/// A file that was taken in before, by the id that the form carried on.
+pub(super) fn find(home: &Path, id: &str) -> Result<Upload> {
+    let gone = || Error::bad_request("bad_upload", "The file is not here any more; choose it again.");
+    let (hash, ending) = id.split_once('.').ok_or_else(gone)?;
+    let is_ours = hash.len() == 64
+        && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        && KINDS.iter().any(|kind| kind.ending() == ending);
+    if !is_ours {
+        return Err(gone());
+    }
+    let folder = home.join("uploads");
+    let path = folder.join(id);
+    let bytes = std::fs::metadata(&path).map_err(|_| gone())?.len();
+    let name = std::fs::read_to_string(folder.join(format!("{hash}.name"))).unwrap_or_default();
+    Ok(Upload { id: id.to_owned(), name, path, bytes })
+}
+
+/// The name of an uploaded file, by its path; `None` for a file from somewhere else.
+pub(super) fn name_of(home: &Path, path: &Path) -> Option<String> {
+    let folder = home.join("uploads");
+    let inside = path.parent()?.canonicalize().ok()? == folder.canonicalize().ok()?;
+    let hash = path.file_stem()?.to_str().filter(|_| inside)?;
+    std::fs::read_to_string(folder.join(format!("{hash}.name"))).ok().filter(|name| !name.is_empty())
+}
+
+/// The last part of a name, of a length that can be shown.
+fn shown_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    last.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
+/// Tells a file by its first bytes.
+fn sniff(head: &[u8]) -> Result<Kind, String> {
+    let archives: [&[u8]; 4] = [b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ"];
+    if head.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
+    if archives.iter().any(|magic| head.starts_with(magic)) {
+        return Err("a packed file; unpack it first".to_owned());
+    }
+    if head.starts_with(b"PAR1") {
+        return Ok(Kind::Parquet);
+    }
+    if head.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return Ok(Kind::Png);
+    }
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // A letter may be cut in two at the end of the head.
+        Err(error) if error.error_len().is_none() => {
+            str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => "\0",
+    };
+    if text.chars().any(|c| c == '\0') {
+        return Err(
+            "wanted CSV, TSV, JSON, JSON lines, Parquet, PNG or plain text in UTF-8, got something else"
+                .to_owned(),
+        );
+    }
+    Ok(kind_of_text(text.trim_start_matches('\u{feff}')))
+}
+
+fn kind_of_text(text: &str) -> Kind {
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    if text.trim_start().starts_with('[') {
+        return Kind::Json;
+    }
+    if first.trim_start().starts_with('{') {
+        let whole = serde_json::from_str::<serde_json::Value>(first).is_ok();
+        return if whole { Kind::Jsonl } else { Kind::Json };
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).take(50).collect();
+    // The last one may be cut.
+    let lines = if lines.len() > 2 { &lines[..lines.len() - 1] } else { &lines };
+    // A table has as many separators in most of its lines as in its heading; prose has not.
+    let is_table = |separator: char| {
+        let wanted = lines.first().map_or(0, |line| outside_quotes(line, separator));
+        let same = lines.iter().filter(|line| outside_quotes(line, separator) == wanted).count();
+        wanted > 0 && lines.len() > 1 && 5 * same >= 3 * lines.len()
+    };
+    match (is_table('\t'), is_table(',')) {
+        (true, _) => Kind::Tsv,
+        (false, true) => Kind::Csv,
+        (false, false) => Kind::Text,
+    }
+}
+
+fn outside_quotes(line: &str, separator: char) -> usize {
+    let mut quoted = false;
+    let mut count = 0;
+    for c in line.chars() {
+        quoted ^= c == '"';
+        count += usize::from(c == separator && !quoted);
+    }
+    count
+}
+
+/// Where a file stops being UTF-8.
+fn not_utf8(path: &Path) -> std::io::Result<Option<u64>> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    let (mut start, mut kept) = (0_u64, 0);
+    loop {
+        let read = file.read(&mut buffer[kept..])?;
+        let filled = kept + read;
+        match std::str::from_utf8(&buffer[..filled]) {
+            Ok(_) if read == 0 => return Ok(None),
+            Ok(_) => {
+                start += filled as u64;
+                kept = 0;
+            }
+            Err(error) if error.error_len().is_none() && read > 0 => {
+                let good = error.valid_up_to();
+                buffer.copy_within(good..filled, 0);
+                start += good as u64;
+                kept = filled - good;
+            }
+            Err(error) => return Ok(Some(start + error.valid_up_to() as u64)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_what_is_in_it() {
+        let good: [(&[u8], Kind); 11] = [
+            (b"a,b\n1,2\n3,4\n", Kind::Csv),
+            (b"\xef\xbb\xbfa,b\n1,2\n", Kind::Csv),
+            (b"name,text\nx,\"a, b, c\"\ny,z\n", Kind::Csv),
+            (b"a,b\n1,2\n3\n4,5\n6,7\n", Kind::Csv),
+            (b"a\tb\n1\t2\n", Kind::Tsv),
+            (b"{\"a\": 1}\n{\"a\": 2}\n", Kind::Jsonl),
+            (b"{\n \"a\": 1}\n", Kind::Json),
+            (b"[{\"a\": 1}]", Kind::Json),
+            (b"PAR1....", Kind::Parquet),
+            (b"\x89PNG\r\n\x1a\n....", Kind::Png),
+            (b"It was the best of times, it was the worst of times.\nIt was the age of wisdom.\nNo comma, one, two\n", Kind::Text),
+        ];
+        for (bytes, kind) in good {
+            assert_eq!(sniff(bytes), Ok(kind), "{}", String::from_utf8_lossy(bytes));
+        }
+        for bad in
+            [&b""[..], b"\x1f\x8b\x08rest", b"PK\x03\x04rest", b"\x7fELF\x00", b"a,b\n\xff,2\n", b"a\0b"]
+        {
+            assert!(sniff(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            sniff("a,b\n1,é".as_bytes().split_last().unwrap().1),
+            Ok(Kind::Csv),
+            "a letter cut in two"
+        );
+    }
+
+    #[test]
+    fn text_is_utf8_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, "é".repeat(1 << 20)).unwrap();
+        assert_eq!(not_utf8(&path).unwrap(), None);
+        let mut bytes = "é".repeat(1 << 20).into_bytes();
+        bytes.push(0xff);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(not_utf8(&path).unwrap(), Some(2 << 20));
+        std::fs::write(&path, &"é".as_bytes()[..1]).unwrap();
+        assert_eq!(not_utf8(&path).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn ids_lead_nowhere_else() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("secret.csv"), "x").unwrap();
+        for id in [
+            "../secret.csv",
+            "secret.csv",
+            "",
+            "a.b.c",
+            &format!("{}.sh", "a".repeat(64)),
+            &format!("{}.csv", "A".repeat(64)),
+        ] {
+            assert!(find(home.path(), id).is_err(), "{id}");
+        }
+        assert_eq!(shown_name("C:\\x\\..\\a b.csv"), "a b.csv");
+        assert_eq!(shown_name("../../etc/passwd"), "passwd");
+    }
+}
