@@ -16,6 +16,7 @@ mod feeds;
 mod follow;
 mod gauge;
 mod guard;
+mod imports;
 mod marks;
 mod pages;
 mod params;
@@ -126,6 +127,6 @@ pub async fn router(site: Site) -> Result<Router> {
 }
 
 fn routes(app: &App) -> Router {
-    let all = Router::new().merge(pages::routes()).merge(api::routes()).merge(runs::routes()).merge(assets::routes());
+    let all = Router::new().merge(pages::routes()).merge(feeds::routes()).merge(api::routes()).merge(runs::routes()).merge(assets::routes());
     guard::protect(all, app).with_state(app.clone())
 }

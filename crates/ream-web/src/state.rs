@@ -13,6 +13,7 @@ use crate::board::Board;
 use crate::cache::Pages;
 use crate::error::Result;
 use crate::guard::Secret;
+use crate::imports::Imports;
 use crate::runs::{Channels, Known, Manager, Reports};
 
 /// A handle on the site; cheap to clone.
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) site: Site,
     /// Pages that were just made.
     pub(crate) pages: Pages,
+    /// Imports since the start.
+    pub(crate) imports: Imports,
     board: RwLock<Arc<Board>>,
     trouble: Mutex<Option<String>>,
     /// What the tokens of forms are made with.
@@ -63,6 +66,7 @@ impl App {
         Self(Arc::new(Shared {
             site,
             pages: Pages::default(),
+            imports: Imports::default(),
             board: RwLock::default(),
             trouble: Mutex::default(),
             secret: Secret::new(),

@@ -1,6 +1,7 @@
 //! Pages that are read.
 
 pub(crate) mod feed;
+mod import;
 mod names;
 mod paper;
 mod ranking;
@@ -38,6 +39,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/organisations", get(names::organisations))
         .route("/organisations/{handle}", get(names::organisation))
         .route("/ranking", get(ranking::ranking))
+        .route("/import", import::routes())
+        .route("/import/{number}", get(import::report))
         .route("/about", get(about))
         .route("/keys", get(keys))
         .route("/healthz", get(healthz))

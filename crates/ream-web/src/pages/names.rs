@@ -144,7 +144,7 @@ async fn name(
         _ => query.author = Some(named.handle.clone()),
     };
     if let Some(export) = export {
-        return feeds::list(app, params, &path, &format!("ream: {}", named.name), export, narrow).await;
+        return feeds::list(app, shell, params, &path, &format!("ream: {}", named.name), export, narrow).await;
     }
     let mut wanted = params.wanted(Sort::Newest, PAPERS)?;
     narrow(&mut wanted.query);

@@ -108,7 +108,7 @@ pub(crate) async fn paper(
         return Ok(moved(&format!("/papers/{}{rest}", segment(&stored.handle))));
     }
     if let Some(export) = export {
-        return feeds::one(&stored, export);
+        return feeds::one(&shell, &stored, export);
     }
     let slug = stored.edition.as_ref().map(|e| e.slug.as_str());
     let entry = slug.and_then(|slug| app.site.edition.get(slug).ok());

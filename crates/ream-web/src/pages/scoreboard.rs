@@ -273,7 +273,7 @@ pub(crate) async fn family(
     let params = ListParams { family: name.to_owned(), ..params };
     let path = format!("/families/{name}");
     if let Some(export) = export {
-        return feeds::list(&app, &params, &path, &format!("ream: {name}"), export, |_| {}).await;
+        return feeds::list(&app, &shell, &params, &path, &format!("ream: {name}"), export, |_| {}).await;
     }
     let board = app.board();
     let entries = || app.site.edition.entries.iter().filter(|e| e.paper.family == family);
