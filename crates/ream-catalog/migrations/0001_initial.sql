@@ -76,7 +76,7 @@ CREATE TABLE aliases (
 
 CREATE TABLE authors (
     handle NAME PRIMARY KEY,
-    name TEXT NOT NULL,
+    name NAME NOT NULL,
     papers BIGINT NOT NULL
 );
 CREATE INDEX authors_papers ON authors (papers DESC, handle);
@@ -89,7 +89,7 @@ CREATE INDEX paper_authors_paper ON paper_authors (paper);
 
 CREATE TABLE organisations (
     handle NAME PRIMARY KEY,
-    name TEXT NOT NULL,
+    name NAME NOT NULL,
     papers BIGINT NOT NULL
 );
 CREATE INDEX organisations_papers ON organisations (papers DESC, handle);
@@ -102,7 +102,7 @@ CREATE INDEX paper_organisations_paper ON paper_organisations (paper);
 
 CREATE TABLE topics (
     handle NAME PRIMARY KEY,
-    name TEXT NOT NULL,
+    name NAME NOT NULL,
     papers BIGINT NOT NULL
 );
 CREATE INDEX topics_papers ON topics (papers DESC, handle);

@@ -1,13 +1,15 @@
 //! Opening: the released schemas, newer ones, several programs at once; and what several writers do to a reader.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+
 mod common;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use common::{Database, block_on, paper, source};
-use ream_catalog::{FeedQuery, Record, SCHEMA, Sort, Store};
-use sqlx::{AnyConnection, AssertSqlSafe, Connection};
+use ream_catalog::{EditionPaper, FeedQuery, Record, SCHEMA, Sort, Store, StoredVector};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 async fn raw(database: &Database) -> AnyConnection {
     sqlx::any::install_default_drivers();
@@ -54,6 +56,80 @@ fn every_released_schema_stays_openable() {
             });
         }
     }
+}
+
+/// Writes the fixtures of the present schema: `cargo test -p ream-catalog --test open -- --ignored`. A released one is
+/// never written again.
+#[test]
+#[ignore = "writes into the source tree"]
+fn write_the_fixtures() {
+    for database in Database::both() {
+        block_on(async {
+            let store = Store::open(&database.url).await.unwrap();
+            store.upsert(&(0..20).map(paper).collect::<Vec<_>>(), &source("fixture")).await.unwrap();
+            let facts = serde_json::json!({
+                "slug": "alpha", "number": 1, "family": "causal", "topic": "causality", "kind": "method",
+                "line": "In a line", "summary": "Ours", "runs": true, "minutes": 2.5, "claims": [{
+                    "id": "c1", "kind": "finding", "statement": "It holds", "paper_figure": "3",
+                    "verdict": "confirmed", "measured": 3.5, "interval": [3.0, 4.0], "shortfall": 0.0
+                }]
+            });
+            let alpha = EditionPaper { record: paper(3), facts: serde_json::from_value(facts).unwrap() };
+            store.set_edition(&[alpha]).await.unwrap();
+            let run = serde_json::json!({
+                "id": "alpha-1", "slug": "alpha", "preset": "full", "state": "finished", "created": 1,
+                "seconds": 2.0, "evidence": true
+            });
+            store.set_runs(&[serde_json::from_value(run).unwrap()]).await.unwrap();
+            let missing = store.missing_vectors("mini", 1).await.unwrap().remove(0);
+            let vector = StoredVector {
+                handle: missing.handle,
+                text_hash: missing.text_hash,
+                scale: 0.5,
+                components: vec![-128, 0, 127],
+            };
+            store.put_vectors("mini", &[vector]).await.unwrap();
+            store.close().await;
+            let text = if database.name == "sqlite" {
+                dump_sqlite(&database).await
+            } else {
+                dump_postgres(&database)
+            };
+            std::fs::write(fixture(SCHEMA, &database), text).unwrap();
+        });
+    }
+}
+
+async fn dump_sqlite(database: &Database) -> String {
+    let mut connection = raw(database).await;
+    let mut text = String::from("PRAGMA journal_mode = WAL;\nPRAGMA foreign_keys = OFF;\n");
+    let select = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, rowid";
+    for row in sqlx::query(select).fetch_all(&mut connection).await.unwrap() {
+        let (kind, name, sql): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        text += &format!("{sql};\n");
+        if kind != "table" {
+            continue;
+        }
+        let columns = format!("SELECT name FROM pragma_table_info('{name}')");
+        let columns = sqlx::query(AssertSqlSafe(columns)).fetch_all(&mut connection).await.unwrap();
+        let quoted: Vec<String> =
+            columns.iter().map(|c| format!("quote({})", c.get::<String, _>(0))).collect();
+        let rows = format!("SELECT {} FROM {name}", quoted.join(" || ', ' || "));
+        for row in sqlx::query(AssertSqlSafe(rows)).fetch_all(&mut connection).await.unwrap() {
+            text += &format!("INSERT INTO {name} VALUES ({});\n", row.get::<String, _>(0));
+        }
+    }
+    text
+}
+
+fn dump_postgres(database: &Database) -> String {
+    let name = database.url.rsplit('/').next().unwrap();
+    let mut command = Database::server().tool("pg_dump", name);
+    let output = command.args(["--rows-per-insert=10", "--no-owner"]).output().unwrap();
+    assert!(output.status.success());
+    // lines with a backslash are for psql, the rest is SQL
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| !line.starts_with('\\')).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]

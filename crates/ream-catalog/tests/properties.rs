@@ -1,5 +1,7 @@
 //! Any sequence of records, in any split into batches, makes the same store; and making it twice is making it once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+
 mod common;
 
 use common::{Database, block_on, source};

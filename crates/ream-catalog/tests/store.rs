@@ -1,5 +1,7 @@
 //! The store answers alike on SQLite and PostgreSQL.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+
 mod common;
 
 use common::{on_both, paper, source};
@@ -65,7 +67,9 @@ fn what_is_written_is_read() {
         assert_eq!((stored.edition, stored.change), (None, 1));
         assert_eq!(stored.sources, [source("test")]);
         assert!(stored.added > 1_700_000_000);
-        assert_eq!(store.get("nothing").await.unwrap(), None);
+        for nothing in ["nothing", "", "with\0zero", "'; DROP TABLE papers; --"] {
+            assert_eq!(store.get(nothing).await.unwrap(), None);
+        }
         assert_eq!(store.get_many(&["nothing", &done[0].0]).await.unwrap().len(), 1);
         assert_eq!(store.author("Nul\0l").await.unwrap().unwrap().papers, 1);
     });
@@ -162,14 +166,7 @@ fn every_order_gives_every_paper_once_and_in_order() {
                 assert!(!ream_catalog::ranking::explain(paper, sort, 1_700_000_000).is_empty());
             }
         }
-        assert_eq!(
-            handles(&store, &query(Sort::Verified, 3)).await,
-            ["beta", "alpha", "2004.00299"].map(|h| h)[..2]
-                .iter()
-                .map(|h| (*h).to_owned())
-                .chain(handles(&store, &query(Sort::Verified, 3)).await.into_iter().skip(2))
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(handles(&store, &query(Sort::Verified, 3)).await[..2], ["beta", "alpha"]);
         assert_eq!(handles(&store, &query(Sort::Cheapest, 3)).await[..2], ["gamma", "alpha"]);
         assert_eq!(handles(&store, &query(Sort::Surprising, 1)).await, ["alpha"]);
         let first = handles(&store, &query(Sort::RunsFirst, 3)).await;
@@ -249,7 +246,7 @@ fn filters_narrow_a_feed() {
         let wanted = count(&|r| {
             r.organisations.contains(&organisation)
                 && r.topics.iter().any(|t| t == "cs.LG")
-                && r.date.and_then(|d| d.year()).is_some_and(|y| y >= 2015)
+                && r.date.and_then(ream_catalog::Date::year).is_some_and(|y| y >= 2015)
         });
         assert_eq!((page.items.len() as u64, page.total), (wanted, wanted));
         let runs = FeedQuery { runs_only: true, ..query(Sort::Newest, 10) };
@@ -347,7 +344,7 @@ fn names_come_with_their_counts() {
             page.items.iter().map(|n| (n.handle.clone(), n.papers)).collect::<Vec<_>>()
         };
         assert_eq!(list(&page), [("ada-l".into(), 3), ("bo".into(), 2)]);
-        assert_eq!((page.items[0].name.as_str(), page.total), ("Ada L.", 4));
+        assert_eq!((page.items[0].name.as_str(), page.total), ("Ada-L", 4));
         let rest = store.names(Names::Authors, page.next.as_deref(), 2).await.unwrap();
         assert_eq!(list(&rest), [("cy".into(), 1), ("李明".into(), 1)]);
         assert_eq!(rest.next, None);

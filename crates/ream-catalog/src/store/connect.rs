@@ -9,8 +9,11 @@ use sqlx::{AnyConnection, AnyPool, Connection, Row, Transaction};
 use crate::error::{Error, Result};
 use crate::store::sql::Sql;
 
-/// How long a writer waits for the writer of another process.
+/// How long a writer waits for the writer of another process, which may be in the middle of a large import.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a query waits for a connection, and for a server that is starting again.
+const QUEUE: Duration = Duration::from_secs(10);
 
 /// Connections of one process.
 const CONNECTIONS: u32 = 8;
@@ -92,7 +95,7 @@ pub(super) async fn pool(address: &Address) -> Result<AnyPool> {
     let dialect = address.dialect;
     let options = AnyPoolOptions::new()
         .max_connections(CONNECTIONS)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(QUEUE)
         // SQLite's connections do not go stale; asking PostgreSQL again costs a round trip that a read can save
         .test_before_acquire(dialect == Dialect::Postgres)
         .after_connect(move |connection, _| {

@@ -219,3 +219,85 @@ fn total(query: &FeedQuery, plan: &Plan) -> Sql {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Author, Record};
+    use crate::store::Source;
+
+    /// Papers enough for the planner to have a choice; every twentieth by Ada, all on one topic.
+    async fn store(dir: &tempfile::TempDir) -> Store {
+        let url = format!("sqlite:{}", dir.path().join("catalogue.db").display());
+        let store = Store::open(&url).await.unwrap();
+        let paper = |n: u32| Record {
+            title: format!("Paper {n}"),
+            date: format!("2024-{:02}-{:02}", 1 + n % 12, 1 + n % 28).parse().ok(),
+            authors: vec![Author {
+                name: if n.is_multiple_of(20) { "Ada".into() } else { format!("A {n}") },
+                affiliation: None,
+            }],
+            topics: vec!["cs.LG".into()],
+            votes: Some(n % 50),
+            ..Record::default()
+        };
+        let source = Source { kind: "test".into(), name: "test".into() };
+        store.upsert(&(0..2_000).map(paper).collect::<Vec<_>>(), &source).await.unwrap();
+        store
+    }
+
+    async fn explain(store: &Store, mut sql: Sql) -> Vec<String> {
+        sql.text.insert_str(0, "EXPLAIN QUERY PLAN ");
+        let mut connection = store.inner.pool.acquire().await.unwrap();
+        let rows = sql.rows(&mut connection).await.unwrap();
+        rows.iter().map(|row| sqlx::Row::get(row, "detail")).collect()
+    }
+
+    fn query(sort: Sort) -> FeedQuery {
+        FeedQuery { sort, limit: 30, now: 1_708_000_000, ..FeedQuery::default() }
+    }
+
+    #[tokio::test]
+    async fn every_order_is_read_from_its_own_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir).await;
+        for sort in Sort::ALL {
+            let index = format!("papers_{}", sort.name().replace('-', "_")).replace("surprising", "surprise");
+            let cursor = Cursor { sort, key: position(sort, &Keys::of(&Record::default(), None)), id: 900 };
+            for after in [None, Some(cursor)] {
+                let query = FeedQuery { after, ..query(sort) };
+                let mut connection = store.inner.pool.acquire().await.unwrap();
+                let plan = plan(&mut connection, &query).await.unwrap();
+                drop(connection);
+                let steps = explain(&store, page(&query, &plan)).await;
+                assert_eq!(steps.len(), 1, "{sort}: {steps:?}");
+                assert!(
+                    steps[0].contains(&format!("USING INDEX {index} ")) || steps[0].ends_with(&index),
+                    "{sort}: {steps:?}"
+                );
+                assert!(after.is_none() || steps[0].starts_with("SEARCH"), "{sort}: {steps:?}");
+                let steps = explain(&store, total(&query, &plan)).await;
+                assert!(steps.len() == 1 && steps[0].starts_with("SEARCH tallies"), "{sort}: {steps:?}");
+            }
+        }
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_rare_name_is_read_from_its_own_index_a_common_one_along_the_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir).await;
+        let query = FeedQuery { author: Some("Ada".into()), topic: Some("cs.LG".into()), ..query(Sort::Hot) };
+        let mut connection = store.inner.pool.acquire().await.unwrap();
+        let mut plan = plan(&mut connection, &query).await.unwrap();
+        drop(connection);
+        assert_eq!(plan.wanted.iter().map(|w| w.papers).collect::<Vec<_>>(), [100, 2_000]);
+        let steps = explain(&store, page(&query, &plan)).await;
+        assert!(steps[0].starts_with("SEARCH d USING"), "{steps:?}");
+        plan.wanted[0].papers = FEW + 1;
+        let steps = explain(&store, page(&query, &plan)).await;
+        assert!(steps[0].contains("INDEX papers_hot"), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:?}");
+        store.close().await;
+    }
+}

@@ -5,6 +5,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::record::Record;
+use crate::text;
 
 /// Longest handle of a name in characters.
 const LONGEST: usize = 80;
@@ -42,15 +43,8 @@ pub(crate) fn arxiv(record: &Record) -> Option<String> {
     record.arxiv.as_ref().filter(plausible).cloned()
 }
 
-/// Hash of the normalised title. A title without a letter or digit is taken as it is: such titles are not all one.
 fn title_hash(title: &str) -> String {
-    let normal = normalise(title);
-    hex(if normal.is_empty() { title.trim() } else { &normal }, 16)
-}
-
-/// Compatibility decomposition, case folded, without marks, punctuation and spaces.
-fn normalise(title: &str) -> String {
-    folded(title).filter(|c| c.is_alphanumeric()).collect()
+    hex(&text::normalise_title(title), 16)
 }
 
 /// Lower case of the decomposed upper case: close to Unicode's case folding (`ß` and `SS` agree).

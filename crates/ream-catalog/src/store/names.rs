@@ -46,7 +46,7 @@ impl Names {
 pub struct Named {
     /// Its name in addresses.
     pub handle: String,
-    /// As first seen.
+    /// As written; of several spellings the last in byte order.
     pub name: String,
     /// How many papers it has.
     pub papers: u64,

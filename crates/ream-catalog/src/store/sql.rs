@@ -33,20 +33,25 @@ impl From<f64> for Value {
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
+        value.to_owned().into()
     }
 }
 
 impl From<String> for Value {
     fn from(value: String) -> Self {
-        Self::Text(value)
+        Self::Text(storable(value))
     }
 }
 
 impl From<Option<String>> for Value {
     fn from(value: Option<String>) -> Self {
-        Self::MaybeText(value)
+        Self::MaybeText(value.map(storable))
     }
+}
+
+/// PostgreSQL's text cannot hold the character 0. (JSON writes it as an escape, so records keep it.)
+fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text }
 }
 
 /// A statement under construction.

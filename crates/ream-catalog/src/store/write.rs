@@ -129,12 +129,21 @@ struct Derived {
     claims: Vec<[String; 3]>,
 }
 
+/// Of several spellings of a name the last in byte order is shown, whatever came first: it tends to have the small
+/// letters and the accents.
+fn better(known: &mut String, name: &str) {
+    if known.as_str() < name {
+        name.clone_into(known);
+    }
+}
+
 impl Derived {
     fn of(stored: &Stored) -> Self {
         let by_handle = |names: &mut dyn Iterator<Item = &str>| {
             let mut map = BTreeMap::new();
-            for name in names.map(|name| name.replace('\0', "")) {
-                map.entry(identity::name_handle(&name)).or_insert(name);
+            for name in names {
+                let known: &mut String = map.entry(identity::name_handle(name)).or_default();
+                better(known, name);
             }
             map
         };
@@ -405,13 +414,19 @@ impl NameChanges {
         if let Some(old) = old.filter(|old| !old.is_empty()) {
             self.gone.push(id.into());
             for (handle, name) in old {
-                self.papers.entry(handle.clone()).or_insert_with(|| (name.clone(), 0)).1 -= 1;
+                self.count(handle, name, -1);
             }
         }
         for (handle, name) in new {
-            self.papers.entry(handle.clone()).or_insert_with(|| (name.clone(), 0)).1 += 1;
+            self.count(handle, name, 1);
             self.links.push(vec![handle.as_str().into(), id.into()]);
         }
+    }
+
+    fn count(&mut self, handle: &str, name: &str, more: i64) {
+        let (known, papers) = self.papers.entry(handle.to_owned()).or_default();
+        better(known, name);
+        *papers += more;
     }
 
     async fn write(self, connection: &mut AnyConnection, names: Names) -> Result<()> {
@@ -422,7 +437,10 @@ impl NameChanges {
             .map(|(handle, (name, more))| vec![handle.into(), name.into(), more.into()])
             .collect();
         let head = format!("INSERT INTO {table} (handle, name, papers)");
-        let tail = format!("ON CONFLICT (handle) DO UPDATE SET papers = {table}.papers + excluded.papers");
+        let tail = format!(
+            "ON CONFLICT (handle) DO UPDATE SET papers = {table}.papers + excluded.papers, \
+             name = CASE WHEN excluded.name > {table}.name THEN excluded.name ELSE {table}.name END"
+        );
         sql::insert(connection, &head, &rows, &tail).await?;
         sql::run_in(connection, &format!("DELETE FROM paper_{table} WHERE paper IN"), &self.gone).await?;
         sql::insert(connection, &format!("INSERT INTO paper_{table} ({column}, paper)"), &self.links, "")

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
-pub mod postgres;
+pub(crate) mod postgres;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -13,40 +13,45 @@ use postgres::Server;
 use ream_catalog::{Author, Link, Record, Source, Store};
 
 /// A database of its own, gone with this value.
-pub struct Database {
-    pub url: String,
-    pub name: &'static str,
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) name: &'static str,
     _dir: Option<tempfile::TempDir>,
 }
 
 impl Database {
-    pub fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("catalogue.db").display());
         Self { url, name: "sqlite", _dir: Some(dir) }
     }
 
     /// A new database on this binary's server.
-    pub fn postgres() -> Self {
-        static SERVER: OnceLock<Server> = OnceLock::new();
+    pub(crate) fn postgres() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let server = SERVER.get_or_init(Server::start);
+        let server = Self::server();
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         server.create(&name);
         Self { url: server.url(&name), name: "postgres", _dir: None }
     }
 
-    pub fn both() -> [Self; 2] {
+    /// This binary's server, started when first needed.
+    pub(crate) fn server() -> &'static Server {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(Server::start)
+    }
+
+    pub(crate) fn both() -> [Self; 2] {
         [Self::sqlite(), Self::postgres()]
     }
 
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         PathBuf::from(self.url.strip_prefix("sqlite:").unwrap())
     }
 }
 
 /// Runs a test on both databases, each empty.
-pub fn on_both<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
+pub(crate) fn on_both<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
     for database in Database::both() {
         println!("on {}", database.name);
         block_on(async {
@@ -57,7 +62,7 @@ pub fn on_both<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
     }
 }
 
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -66,12 +71,12 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-pub fn source(name: &str) -> Source {
+pub(crate) fn source(name: &str) -> Source {
     Source { kind: "jsonl".into(), name: name.into() }
 }
 
 /// A plausible record, the same for the same number.
-pub fn paper(n: u32) -> Record {
+pub(crate) fn paper(n: u32) -> Record {
     let pick = |of: u32, salt: u32| (n.wrapping_mul(2_654_435_761).rotate_left(salt) ^ n) % of;
     let author = |k: u32| Author { name: format!("Author Number{}", pick(5_000, k)), affiliation: None };
     let day = pick(28, 11) + 1;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running server. It listens on a socket in its own directory and on no port.
-pub struct Server {
+pub(crate) struct Server {
     dir: PathBuf,
     binaries: PathBuf,
     account: Option<Account>,
@@ -24,7 +24,7 @@ struct Account {
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let binaries = binaries();
         let account = account();
         let dir = tempfile::Builder::new().prefix("ream-pg-").tempdir().unwrap().keep();
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Starts the server on its data, also after a crash.
-    pub fn launch(&mut self) {
+    pub(crate) fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(&self.dir);
@@ -74,7 +74,7 @@ impl Server {
     }
 
     /// Kills the server and all its processes at once.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         let group = format!("-{}", process.id());
         let children = children_of(process.id());
@@ -86,12 +86,12 @@ impl Server {
         process.wait().unwrap();
     }
 
-    pub fn create(&self, name: &str) {
+    pub(crate) fn create(&self, name: &str) {
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
     }
 
     /// What a statement answers, unaligned.
-    pub fn sql(&self, database: &str, text: &str) -> String {
+    pub(crate) fn sql(&self, database: &str, text: &str) -> String {
         let mut command = self.command("psql");
         command.arg("-h").arg(&self.dir).args([
             "-U",
@@ -107,13 +107,13 @@ impl Server {
     }
 
     /// The address of a database: the socket's folder is the percent-encoded host.
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         let host = self.dir.display().to_string().replace('/', "%2F");
         format!("postgres://ream@{host}/{database}")
     }
 
     /// A tool of the server's beside its socket.
-    pub fn tool(&self, name: &str, database: &str) -> Command {
+    pub(crate) fn tool(&self, name: &str, database: &str) -> Command {
         let mut command = self.command(name);
         command.arg("-h").arg(&self.dir).args(["-U", "ream", "-d", database]);
         command
@@ -143,6 +143,7 @@ impl Server {
 
     /// Statics are never dropped, and a test may abort: a shell waits for this process to end, then stops the server and
     /// removes its directory.
+    #[allow(clippy::zombie_processes, reason = "it ends after this process")]
     fn watch(&self) {
         let script = "while kill -0 \"$1\" 2>/dev/null; do sleep 0.2; done; \
              pid=$(head -n 1 \"$2/data/postmaster.pid\" 2>/dev/null) && kill -INT \"$pid\" 2>/dev/null; \
