@@ -1,5 +1,5 @@
 //! The site over a temporary catalogue with the papers of a few families, to look at it while working on it:
-//! `cargo run -p ream-web --example demo -- [ADDRESS] [FILE TO IMPORT]`
+//! `cargo run -p ream-web --example demo -- [ADDRESS]`
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::open(&format!("sqlite:{}", home.path().join("catalogue.db").display())).await?;
     let catalog = Catalog::open(store, &home.path().join("index"), None).await?;
     let build = Build { version: "demo", commit: "", clean: false, substrate: "" };
-    let families = vec![ream_language::family(), ream_causal::family(), ream_decisions::family(), ream_vision::family()];
+    let families = vec![ream_causal::family(), ream_decisions::family(), ream_vision::family()];
     let site = Site {
         catalog,
         edition: Arc::new(Edition::load(families, build)?),
