@@ -3,6 +3,8 @@
 mod catalog;
 mod edition;
 mod error;
+pub mod export;
+pub mod import;
 mod meaning;
 pub mod ranking;
 mod record;
