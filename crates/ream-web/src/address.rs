@@ -42,7 +42,10 @@ mod tests {
     #[test]
     fn nothing_leaves_its_place() {
         assert_eq!(address("/", [("sort", "hot"), ("family", "")]), "/?sort=hot");
-        assert_eq!(address("/search", [("q", "a b&c=\"é"), ("m", "x")]), "/search?q=a%20b%26c%3D%22%C3%A9&m=x");
+        assert_eq!(
+            address("/search", [("q", "a b&c=\"é"), ("m", "x")]),
+            "/search?q=a%20b%26c%3D%22%C3%A9&m=x"
+        );
         assert_eq!(segment("../a b"), "..%2Fa%20b");
     }
 }

@@ -6,8 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ream_catalog::{EditionPaper, RunRow};
+use ream_lab::figure::Theme;
 use ream_lab::report::html::figure_block;
-use ream_lab::{ClaimReport, Edition, Entry, Figure, Layer, Panel, Preset, RunDir, RunRecord, Runs, Standing, show_at};
+use ream_lab::{
+    ClaimReport, Edition, Entry, Figure, Layer, Panel, Preset, RunDir, RunRecord, Runs, Standing, show_at,
+};
 use ream_paper::Test;
 
 use crate::edition::{edition_paper, reports};
@@ -38,7 +41,8 @@ impl Board {
     pub(crate) fn of(edition: &Edition, runs: &Runs) -> Self {
         let shown = |entry: &Entry| {
             let reports = reports(entry, runs);
-            let figure = figure(entry, &reports).and_then(|f| figure_block(&f).ok()).unwrap_or_default();
+            let figure =
+                figure(entry, &reports).and_then(|f| figure_block(&f, Theme::Auto).ok()).unwrap_or_default();
             let minutes = reports.iter().find_map(|r| r.minutes);
             Shown { minutes, expected: expected(entry), figure, reports }
         };
@@ -80,7 +84,8 @@ fn panel(report: &ClaimReport) -> Option<Panel> {
     let check = report.checks.first().filter(|check| !check.places.is_empty())?;
     let test: Test = check.test.parse().ok()?;
     let places = &check.places[..check.places.len().min(PLACES)];
-    let names = places.iter().map(|place| if place.at.is_empty() { "all".to_owned() } else { show_at(&place.at) });
+    let names =
+        places.iter().map(|place| if place.at.is_empty() { "all".to_owned() } else { show_at(&place.at) });
     let points = Layer::Points {
         label: "measured".to_owned(),
         x: (0..places.len()).map(|i| i as f64).collect(),
@@ -99,9 +104,9 @@ fn panel(report: &ClaimReport) -> Option<Panel> {
         Test::Less(bound) | Test::AtMost(bound) | Test::Greater(bound) | Test::AtLeast(bound) => {
             panel.layer(rule(format!("wanted {}", check.test), bound))
         }
-        Test::In(low, high) => {
-            panel.layer(rule(format!("wanted from {low}"), low)).layer(rule(format!("wanted to {high}"), high))
-        }
+        Test::In(low, high) => panel
+            .layer(rule(format!("wanted from {low}"), low))
+            .layer(rule(format!("wanted to {high}"), high)),
     })
 }
 
@@ -119,8 +124,10 @@ pub(crate) fn stamp(runs: &Runs) -> u64 {
         let run = runs.path(&name);
         look(&run);
         let seeds = std::fs::read_dir(&run).into_iter().flatten().flatten();
-        let mut seeds: Vec<_> =
-            seeds.map(|e| e.path()).filter(|p| p.join("exit").is_file() || p.join("lock").is_file()).collect();
+        let mut seeds: Vec<_> = seeds
+            .map(|e| e.path())
+            .filter(|p| p.join("exit").is_file() || p.join("lock").is_file())
+            .collect();
         seeds.sort();
         for seed in seeds {
             // The lock says who works on it, the exit how it ended; events change every moment and do not count.

@@ -170,7 +170,8 @@ test = "{test}"
     #[test]
     fn nothing_measured_has_no_shortfall() {
         let paper = paper("< 1", "");
-        let report = ClaimReport::new(&paper, &paper.claims[0], Outcome::not_tested(""), &RunFacts::default());
+        let report =
+            ClaimReport::new(&paper, &paper.claims[0], Outcome::not_tested(""), &RunFacts::default());
         assert_eq!(shortfall(paper.claims.first(), &report), None);
     }
 }

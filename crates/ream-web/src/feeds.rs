@@ -136,7 +136,8 @@ pub(crate) async fn list(
     let home = params.address(if path == "/feed" { "/" } else { path });
     let updated = page.items.iter().map(|paper| paper.added).max().unwrap_or(0);
     let head = head(shell, title, &home, path, export, updated);
-    let next = page.next.filter(|_| !limited).map(|after| Source::List(FeedQuery { after: Some(after), ..query }));
+    let next =
+        page.next.filter(|_| !limited).map(|after| Source::List(FeedQuery { after: Some(after), ..query }));
     stream_of(app, shell, export, &head, page.items, next)
 }
 
@@ -178,7 +179,10 @@ impl Source {
                 let papers: Vec<Stored> = found.hits.into_iter().take(left).map(|hit| hit.paper).collect();
                 let left = left - papers.len();
                 let next = found.next.filter(|_| left > 0);
-                Ok((papers, next.map(|after| Self::Search(SearchQuery { after: Some(after), ..query }, left))))
+                Ok((
+                    papers,
+                    next.map(|after| Self::Search(SearchQuery { after: Some(after), ..query }, left)),
+                ))
             }
         }
     }

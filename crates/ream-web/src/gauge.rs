@@ -35,7 +35,8 @@ impl Gauge {
         if !numbers().all(f64::is_finite) {
             return None;
         }
-        let (low, high) = (numbers().fold(f64::INFINITY, f64::min), numbers().fold(f64::NEG_INFINITY, f64::max));
+        let (low, high) =
+            (numbers().fold(f64::INFINITY, f64::min), numbers().fold(f64::NEG_INFINITY, f64::max));
         let pad = if high > low { 0.06 * (high - low) } else { 0.5 * high.abs().max(1.0) };
         let scale = (WIDTH - 2.0 * MARGIN) / (high - low + 2.0 * pad);
         if !scale.is_finite() {
@@ -85,9 +86,10 @@ impl Gauge {
     fn labels(&self, svg: &mut String, bounds: &[f64], x: &dyn Fn(f64) -> f64) {
         let mut taken: Vec<[f64; 2]> = Vec::new();
         let null = self.null.filter(|null| !bounds.contains(null));
-        let all = bounds.iter().map(|b| (*b, format!("wanted {}", sign(self.test, *b)))).chain(
-            null.map(|null| (null, format!("no effect {}", brief(null)))),
-        );
+        let all = bounds
+            .iter()
+            .map(|b| (*b, format!("wanted {}", sign(self.test, *b))))
+            .chain(null.map(|null| (null, format!("no effect {}", brief(null)))));
         for (at, text) in all {
             let half = 2.9 * text.chars().count() as f64;
             let middle = x(at).clamp(half, WIDTH - half);

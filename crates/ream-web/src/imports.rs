@@ -139,7 +139,11 @@ fn read(report_to: &Import, bytes: Vec<u8>, batches: &mpsc::Sender<Vec<Record>>)
                 }
             }
         }
-        if batch.len() < BATCH { Ok(()) } else { batches.blocking_send(std::mem::take(&mut batch)).map_err(|_| ()) }
+        if batch.len() < BATCH {
+            Ok(())
+        } else {
+            batches.blocking_send(std::mem::take(&mut batch)).map_err(|_| ())
+        }
     });
     // What was good before the file broke off is kept.
     if !batch.is_empty() {

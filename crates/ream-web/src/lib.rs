@@ -127,6 +127,11 @@ pub async fn router(site: Site) -> Result<Router> {
 }
 
 fn routes(app: &App) -> Router {
-    let all = Router::new().merge(pages::routes()).merge(feeds::routes()).merge(api::routes()).merge(runs::routes()).merge(assets::routes());
+    let all = Router::new()
+        .merge(pages::routes())
+        .merge(feeds::routes())
+        .merge(api::routes())
+        .merge(runs::routes())
+        .merge(assets::routes());
     guard::protect(all, app).with_state(app.clone())
 }

@@ -71,7 +71,10 @@ impl Card {
                 .filter(|f| f.runs)
                 .map(|f| tally(f.claims.iter().map(|c| c.verdict.as_str())))
                 .unwrap_or_default(),
-            cost: facts.and_then(|f| f.minutes).map(|m| format!("{} to re-run", minutes(m))).unwrap_or_default(),
+            cost: facts
+                .and_then(|f| f.minutes)
+                .map(|m| format!("{} to re-run", minutes(m)))
+                .unwrap_or_default(),
             votes: record.votes.map(|n| count(u64::from(n), "vote")).unwrap_or_default(),
             comments: record.comments.map(|n| count(u64::from(n), "comment")).unwrap_or_default(),
             why: String::new(),

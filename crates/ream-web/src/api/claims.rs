@@ -13,7 +13,10 @@ use crate::params::ApiParams;
 use crate::state::App;
 
 /// `GET /claims`
-pub(super) async fn claims(State(app): State<App>, ApiParams(filters): ApiParams<Filters>) -> Result<Response> {
+pub(super) async fn claims(
+    State(app): State<App>,
+    ApiParams(filters): ApiParams<Filters>,
+) -> Result<Response> {
     let filters = filters.checked()?;
     let board = app.board();
     json(&kept(&app, &board, &filters))

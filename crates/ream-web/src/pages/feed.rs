@@ -81,7 +81,8 @@ impl ListParams {
         let span = match period {
             Some(period) => Some((
                 period,
-                calendar::span(period, day).ok_or_else(|| bad("There are no such years in this calendar."))?,
+                calendar::span(period, day)
+                    .ok_or_else(|| bad("There are no such years in this calendar."))?,
             )),
             None => None,
         };
@@ -261,11 +262,13 @@ pub(crate) async fn feed(
     let counts = app.store().count().await?;
     let latest = if page.items.is_empty() { latest(&app, &params).await? } else { None };
     let edition: u64 = counts.families.values().sum();
-    let families = std::iter::once(Choice::new("all", params.with("/", "family", ""), params.family.is_empty()))
-        .chain(counts.families.iter().map(|(name, n)| {
-            Choice::new(name.as_str(), params.with("/", "family", name), params.family == *name).counting(*n)
-        }))
-        .collect();
+    let families =
+        std::iter::once(Choice::new("all", params.with("/", "family", ""), params.family.is_empty()))
+            .chain(counts.families.iter().map(|(name, n)| {
+                Choice::new(name.as_str(), params.with("/", "family", name), params.family == *name)
+                    .counting(*n)
+            }))
+            .collect();
     let toggled = if params.runs == "1" { "" } else { "1" };
     let feed = Feed {
         shell: &shell,

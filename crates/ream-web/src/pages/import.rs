@@ -67,7 +67,11 @@ async fn take(State(app): State<App>, mut form: Multipart) -> Result<Response> {
         return Err(Error::bad_request("bad_form", "Choose a file, or paste what it says."));
     }
     let number = imports::start(&app, name, bytes).ok_or_else(|| {
-        Error::new(StatusCode::CONFLICT, "import_busy", "An import is under way; the next can start when it has ended.")
+        Error::new(
+            StatusCode::CONFLICT,
+            "import_busy",
+            "An import is under way; the next can start when it has ended.",
+        )
     })?;
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, format!("/import/{number}"))]).into_response())
 }

@@ -122,13 +122,7 @@ pub(crate) async fn organisation(
     name(&app, &shell, &handle, &params.0, ORGANISATIONS).await
 }
 
-async fn name(
-    app: &App,
-    shell: &Shell,
-    asked: &str,
-    params: &ListParams,
-    kind: Kind,
-) -> Result<Response> {
+async fn name(app: &App, shell: &Shell, asked: &str, params: &ListParams, kind: Kind) -> Result<Response> {
     // Names may end in what looks like an ending ("Acme.json"): the whole is tried first.
     let (named, export) = match app.store().named(kind.names, asked).await? {
         Some(named) => (Some(named), None),
@@ -144,7 +138,8 @@ async fn name(
         _ => query.author = Some(named.handle.clone()),
     };
     if let Some(export) = export {
-        return feeds::list(app, shell, params, &path, &format!("ream: {}", named.name), export, narrow).await;
+        return feeds::list(app, shell, params, &path, &format!("ream: {}", named.name), export, narrow)
+            .await;
     }
     let mut wanted = params.wanted(Sort::Newest, PAPERS)?;
     narrow(&mut wanted.query);

@@ -30,7 +30,6 @@ const NAMED: usize = 40;
 #[template(path = "paper.html")]
 struct PaperPage<'a> {
     shell: &'a Shell,
-    handle: &'a str,
     /// The handle as a segment of an address.
     segment: String,
     card: Card,
@@ -158,12 +157,10 @@ fn view<'a>(
         (Some(paper), Some(shown)) => shown.reports.iter().map(|r| ClaimView::new(paper, r)).collect(),
         _ => Vec::new(),
     };
-    let deviations = paper
-        .map(|p| p.deviations.iter().filter(|d| d.affects.is_empty()).collect())
-        .unwrap_or_default();
+    let deviations =
+        paper.map(|p| p.deviations.iter().filter(|d| d.affects.is_empty()).collect()).unwrap_or_default();
     PaperPage {
         shell,
-        handle: &stored.handle,
         segment: segment(&stored.handle),
         card: Card::new(stored),
         authors: views::authors(record, NAMED),
@@ -173,7 +170,11 @@ fn view<'a>(
         venue: record.venue.as_deref().unwrap_or_default(),
         doi: record.doi.as_deref().unwrap_or_default(),
         arxiv: record.arxiv.as_deref().unwrap_or_default(),
-        links: record.links.iter().filter(|l| is_web(&l.url) && !is_arxiv(l, record.arxiv.as_deref())).collect(),
+        links: record
+            .links
+            .iter()
+            .filter(|l| is_web(&l.url) && !is_arxiv(l, record.arxiv.as_deref()))
+            .collect(),
         topics: &record.topics,
         summary: facts.map(|f| paragraphs(&f.summary)).unwrap_or_default(),
         abstract_text: record.summary.as_deref().unwrap_or_default(),

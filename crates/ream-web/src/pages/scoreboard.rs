@@ -189,7 +189,11 @@ pub(crate) async fn scoreboard(
         verdicts,
         families,
         kinds,
-        everything: Choice::new("papers that do not run yet too", filters.with("all", all), filters.all == "1"),
+        everything: Choice::new(
+            "papers that do not run yet too",
+            filters.with("all", all),
+            filters.all == "1",
+        ),
         scores: scores(&reports),
         rows: reports.iter().map(|report| Row::new(report)).collect(),
         total: app.site.edition.entries.iter().map(|e| e.paper.claims.len()).sum(),

@@ -166,7 +166,8 @@ pub(crate) async fn search(
 ) -> Result<Response> {
     let params = SearchParams::read(pairs)?;
     let asked = !params.text.is_empty() || !params.facets.is_empty();
-    let nothing = SearchPage { hits: Vec::new(), next: None, total: 0, facets: Vec::new(), notes: Vec::new() };
+    let nothing =
+        SearchPage { hits: Vec::new(), next: None, total: 0, facets: Vec::new(), notes: Vec::new() };
     if !asked {
         return page(&view(&shell, &params, &nothing, None));
     }
@@ -205,7 +206,12 @@ fn view<'a>(
         total: count(found.total as u64, "paper"),
         modes: vec![mode("words and meaning", "fused"), mode("words", "text"), mode("meaning", "meaning")],
         notes: &found.notes,
-        facets: found.facets.iter().map(|f| FacetView::new(params, f)).filter(|f| !f.values.is_empty()).collect(),
+        facets: found
+            .facets
+            .iter()
+            .map(|f| FacetView::new(params, f))
+            .filter(|f| !f.values.is_empty())
+            .collect(),
         cards: found.hits.iter().map(card).collect(),
         first: if params.after.is_empty() { String::new() } else { params.address("/search", "") },
         next: found.next.as_deref().map(|next| params.address("/search", next)).unwrap_or_default(),
