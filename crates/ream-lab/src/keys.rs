@@ -54,7 +54,7 @@ pub struct Group {
     pub name: String,
     /// Its doc comment.
     pub help: String,
-    /// Its keys, in the order of the schema.
+    /// Its keys, by name.
     pub keys: Vec<Key>,
 }
 

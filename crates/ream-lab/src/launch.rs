@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::events::last_progress;
 use crate::machine::cores;
 use crate::record::{Exit, RunDir, RunRecord, Status};
-use crate::worker::{SeedLock, holder, lock_file};
+use crate::worker::{SeedLock, holder, is_locked, lock_file};
 
 /// How often a person is told.
 const TELL_EVERY: Duration = Duration::from_millis(250);
@@ -137,6 +137,12 @@ pub fn drive(
 #[must_use]
 pub fn alive(dir: &RunDir, record: &RunRecord) -> bool {
     record.seeds.iter().any(|seed| SeedLock::held(&dir.seed(*seed)))
+}
+
+/// Whether a launcher drives the run now.
+#[must_use]
+pub fn driven(dir: &RunDir) -> bool {
+    is_locked(&dir.file("parent.lock"))
 }
 
 fn wait(

@@ -81,7 +81,7 @@ pub use config::{change, did_you_mean, hash as config_hash, nearest};
 pub use edition::{Build, Edition, Entry};
 pub use error::{Error, Invalid, Result};
 pub use figure::{Axis, Figure, Layer, Panel};
-pub use launch::{Ended, Launch, RunProgress, alive, drive, state};
+pub use launch::{Ended, Launch, RunProgress, alive, drive, driven, state};
 pub use machine::{Machine, cores, isa};
 pub use observation::{At, Observation, Spread, show_at};
 pub use plan::{Order, Plan};

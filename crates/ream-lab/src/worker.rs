@@ -147,9 +147,13 @@ impl SeedLock {
 
     /// Whether some process holds it.
     pub(crate) fn held(seed_dir: &Path) -> bool {
-        let path = seed_dir.join("lock");
-        File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        is_locked(&seed_dir.join("lock"))
     }
+}
+
+/// Whether some process has locked a file.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Locks a file and writes who holds it; `None` when another process does.

@@ -385,6 +385,8 @@ fn two_launchers_on_one_run_are_refused() {
     let dir = make(home.path(), "twice", config(40, 10));
     let mut first = start(&dir);
     wait_for(|| pid(&dir, 1).is_some());
+    let opened = RunDir::open(&dir).unwrap().0;
+    assert!(ream_lab::driven(&opened));
     let second = program().stderr(Stdio::piped()).arg("launch").arg(&dir).output().unwrap();
     assert_eq!(second.status.code(), Some(2));
     let text = String::from_utf8(second.stderr).unwrap();
@@ -398,6 +400,7 @@ fn two_launchers_on_one_run_are_refused() {
         .unwrap();
     assert!(String::from_utf8(third.stderr).unwrap().contains("another worker"));
     assert!(first.wait().unwrap().success(), "the first one is not disturbed");
+    assert!(!ream_lab::driven(&opened));
 }
 
 /// A limit on the size of files stands in for a full disk: no root is needed for it.

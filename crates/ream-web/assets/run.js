@@ -48,6 +48,7 @@
     const body = document.createElement("pre");
     heading.textContent = name;
     body.textContent = text;
+    body.tabIndex = 0;
     box.replaceChildren(heading, body);
   });
 

@@ -29,7 +29,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use ream_catalog::Catalog;
@@ -41,9 +40,6 @@ pub use error::{Error, Result};
 pub use runs::RunLimits;
 
 use state::App;
-
-/// How long requests that are under way may take after the site was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// What a site is made of.
 pub struct Site {
@@ -98,21 +94,13 @@ pub async fn serve(
     tokio::spawn(follow::follow(app.clone()));
     let manager = app.manager.clone();
     tokio::task::spawn_blocking(move || manager.adopt());
-    let service = routes(&app).into_make_service_with_connect_info::<SocketAddr>();
-    let stopping = app.stopping();
     let stopper = app.clone();
-    let served = axum::serve(listener, service).with_graceful_shutdown(async move {
+    tokio::spawn(async move {
         stop.await;
         stopper.stop();
     });
-    let grace = async {
-        stopping.await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        outcome = served => outcome.map_err(|e| Error::internal(&e)),
-        () = grace => Ok(()),
-    }
+    guard::serve(&app, listener, routes(&app)).await;
+    Ok(())
 }
 
 /// The site as a service, for tests and for whoever has a listener of another kind. The catalogue is brought up to date

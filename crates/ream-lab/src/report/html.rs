@@ -57,7 +57,7 @@ pub fn figure_block(figure: &Figure, theme: Theme) -> Result<String, FigureError
 pub fn table_block(table: &Table) -> String {
     let numeric: Vec<bool> = (0..table.width()).map(|j| table.is_numeric(j)).collect();
     let class = |j: usize| if numeric.get(j) == Some(&true) { " class=\"number\"" } else { "" };
-    let mut out = String::from("<div class=\"table\"><table>");
+    let mut out = String::from("<div class=\"table\" tabindex=\"0\"><table>");
     if !table.title.is_empty() {
         let _ = write!(out, "<caption>{}</caption>", escape(&table.title));
     }

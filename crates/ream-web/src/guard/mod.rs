@@ -1,7 +1,7 @@
 //! What stands between the network and the pages.
 //!
 //! A site on a loopback address is reached by every program of the machine, and by every page that its reader's browser
-//! has open. So, from the outside in:
+//! has open. So, from the outside in ([`listen`] before all: how many connections, how long one may take to ask):
 //!
 //! 1. [`policy`]: every answer says what a page may do (its own files only, no frames, nothing inline without the nonce);
 //! 2. [`limits`]: size of the head and of the body, time of an answer, panics;
@@ -13,6 +13,7 @@
 
 mod csrf;
 mod limits;
+mod listen;
 mod origin;
 mod policy;
 
@@ -21,6 +22,7 @@ use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 
 pub(crate) use csrf::Secret;
+pub(crate) use listen::serve;
 pub(crate) use policy::random;
 
 use crate::state::App;

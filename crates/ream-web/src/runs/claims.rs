@@ -60,6 +60,19 @@ impl ClaimView {
     }
 }
 
+/// What keeps a run from being evidence, as a sentence without its full stop; empty when nothing does.
+pub(super) fn not_evidence(reasons: &[String]) -> String {
+    match reasons {
+        [] => String::new(),
+        // This reason says it itself.
+        [first, rest @ ..] if first == "smoke: not evidence" => std::iter::once("Smoke: not evidence")
+            .chain(rest.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join("; "),
+        all => format!("Not evidence: {}", all.join("; ")),
+    }
+}
+
 fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Confirmed | Verdict::ConfirmedAtReducedScale => "good",

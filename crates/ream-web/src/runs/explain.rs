@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::claims::ClaimView;
+use super::claims::{ClaimView, not_evidence};
 use super::{blocking, open};
 use crate::error::{Error, Result};
 use crate::pages::page;
@@ -41,7 +41,7 @@ pub(super) async fn show(
         run: &report.run,
         paper: &report.paper,
         title: &report.title,
-        not_evidence: report.not_evidence.join("; "),
+        not_evidence: not_evidence(&report.not_evidence),
         claim: ClaimView::new(found),
     })
 }

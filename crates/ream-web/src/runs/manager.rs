@@ -98,6 +98,9 @@ impl Manager {
 
     /// Puts a run that has not ended into the queue again.
     pub(super) fn resume(&self, dir: &RunDir, record: &RunRecord, retry_failed: bool) -> Result<()> {
+        if ream_lab::driven(dir) {
+            return Err(running(&record.id));
+        }
         let (entry, system) = self.0.edition.system(&record.paper)?;
         entry.same_code(record)?;
         let (_, needs) = system.prepare(&record.config)?;
@@ -112,8 +115,8 @@ impl Manager {
     pub(crate) fn adopt(&self) {
         for name in self.0.runs.names().unwrap_or_default() {
             let Ok((dir, record)) = self.0.runs.open_exactly(&name) else { continue };
-            if ream_lab::alive(&dir, &record) {
-                // A run of other code, or one that a command line drives, goes on without us.
+            if ream_lab::alive(&dir, &record) && !ream_lab::driven(&dir) {
+                // A run of other code goes on without us.
                 let _ = self.resume(&dir, &record, false);
             }
         }
@@ -183,11 +186,7 @@ impl Manager {
         self.room()?;
         let mut state = self.state();
         if state.active.contains_key(&job.id) || state.queue.iter().any(|other| other.id == job.id) {
-            return Err(Error::new(
-                StatusCode::CONFLICT,
-                "running",
-                format!("Run {} is running already.", job.id),
-            ));
+            return Err(running(&job.id));
         }
         state.queue.push_back(job);
         drop(state);
@@ -259,6 +258,10 @@ impl Manager {
         entry.keep_smoke_digest(&report)?;
         Ok(())
     }
+}
+
+fn running(id: &str) -> Error {
+    Error::new(StatusCode::CONFLICT, "running", format!("Run {id} is running already."))
 }
 
 /// Which job may start now, first come first served.

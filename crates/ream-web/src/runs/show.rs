@@ -10,7 +10,7 @@ use ream_lab::report::html::figure_block;
 use ream_lab::report::text::measures_table;
 use ream_lab::{Report, RunDir, RunRecord, time};
 
-use super::claims::ClaimView;
+use super::claims::{ClaimView, not_evidence};
 use super::limits::Allowance;
 use super::live::Live;
 use super::manager::{Place, standing};
@@ -120,7 +120,7 @@ impl RunView {
             stopped: allowance.as_ref().map(|a| a.stopped.clone()).filter(|_| !moving).unwrap_or_default(),
             limits: allowance,
             seconds: dir.wall_seconds()?.map(time::span).unwrap_or_default(),
-            not_evidence: report.not_evidence.join("; "),
+            not_evidence: not_evidence(&report.not_evidence),
             seeds: seeds(&record, &report, &live, &place),
             claims: report.claims.iter().map(ClaimView::new).collect(),
             charts: draw_charts(&live)?,

@@ -64,6 +64,16 @@ impl Served {
         Self { address, home: home.to_owned(), stop: Some(stop), thread: Some(thread) }
     }
 
+    /// One that runs in a process of its own.
+    pub fn elsewhere(home: &Path) -> (Self, std::process::Child) {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let mut child = command.arg("site").arg(home).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().parse().unwrap();
+        (Self { address, home: home.to_owned(), stop: None, thread: None }, child)
+    }
+
     /// Asks it to stop and waits until it has.
     pub fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
@@ -148,6 +158,15 @@ impl Drop for Served {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
+    }
+}
+
+/// A site in a process of its own, which writes its address to standard output.
+pub fn serve_for_ever(home: &Path) -> ! {
+    let site = Served::new(home, crate::probe::edition(false));
+    println!("{}", site.address);
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
     }
 }
 

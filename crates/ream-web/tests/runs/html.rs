@@ -21,7 +21,7 @@ pub fn foreign(page: &str) -> Vec<String> {
             || !rest.starts_with(|c: char| c == '/' || c == '!' || c == '?' || c.is_ascii_alphabetic())
         {
             if !rest.starts_with("!doctype") {
-                wrong.push(format!("a bare < before {:.30}", rest));
+                wrong.push(format!("a bare < before {rest:.30}"));
             }
             continue;
         }

@@ -1,7 +1,7 @@
 //! Papers run on the site, over a real listener and with real workers; and what the site refuses.
 //!
-//! This test has its own `main` because it plays two parts: the tests, and the worker (`worker DIR --seed K --threads T`)
-//! that the site starts.
+//! This test has its own `main` because it plays the parts of the tests, of the worker (`worker DIR --seed K --threads T`)
+//! that the site starts; and a site that can be killed (`site HOME`).
 
 #![allow(
     clippy::unwrap_used,
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
                 }
             }
         }
+        ["site", home] => client::serve_for_ever(Path::new(home)),
         ["--list", ..] => ExitCode::SUCCESS,
         _ if std::env::var_os("REAM_HOME").is_none() => in_a_home_of_its_own(&args),
         _ => run_tests(words.iter().find(|word| !word.starts_with('-')).copied()),

@@ -80,7 +80,7 @@ fn from_the_form_to_the_verdict() {
     assert!(again.contains("value=\"30\"") && again.contains("value=\"3,5,\""), "{again}");
     let other = site.start(&consent, &[("preset", "smoke")]);
     let smoke = site.wait(&other, "finished");
-    assert!(smoke.contains("smoke: not evidence"));
+    assert!(smoke.contains("Smoke: not evidence."));
     let compared = site.page(&format!("/compare?a={id}&b={other}"));
     assert!(compared.contains("<th scope=\"row\">steps</th><td>30</td><td>20</td>"), "{compared}");
     assert!(site.page(&format!("/compare?a={id}")).contains(&other));
@@ -288,16 +288,30 @@ fn a_run_is_watched_as_it_goes() {
 }
 
 fn a_site_that_starts_takes_over_what_lives() {
-    let (_home, mut site) = served();
-    let consent = site.consent();
-    let id = site.start(&consent, &[("set.steps", "300"), ("set.pause", "10"), ("seeds", "2")]);
-    site.wait(&id, "running");
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    site.stop();
-    // The launcher's thread belongs to this test program, so it is still there: a real restart would have ended it. What is
-    // tested is that the second site neither starts the run twice nor loses it.
-    let second = Served::new(&site.home, edition(false));
-    let page = second.page(&format!("/runs/{id}"));
-    assert!(page.contains("<strong id=\"state\">running</strong>"), "{page}");
-    second.wait(&id, "finished");
+    let home = tempfile::tempdir().unwrap();
+    let (first, mut process) = Served::elsewhere(home.path());
+    let consent = first.consent();
+    let slow = [("set.steps", "400"), ("set.pause", "10"), ("seeds", "1")];
+    let id = first.start(&consent, &slow);
+    first.wait(&id, "running");
+    let waiting = first.start(&consent, &slow);
+    let folder = home.path().join("runs").join(&id);
+    let lock = || std::fs::read_to_string(folder.join("seed-1/lock")).unwrap();
+    let begun = std::time::Instant::now();
+    while !folder.join("seed-1/lock").exists() && begun.elapsed().as_secs() < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let worker = lock();
+    process.kill().unwrap();
+    process.wait().unwrap();
+
+    let second = Served::new(home.path(), edition(false));
+    let page = second.wait(&id, "running");
+    assert!(page.contains(">Cancel<"), "{page}");
+    assert!(second.wait(&waiting, "unfinished").contains(">Resume<"), "what had waited is there too");
+    let page = second.wait(&id, "finished");
+    assert!(!page.contains("Stopped:"), "{page}");
+    assert_eq!(lock(), worker, "no second worker was started");
+    let report = second.page(&format!("/runs/{id}/report.json"));
+    assert!(report.contains("\"verdict\": \"confirmed\""), "the report is written: {report}");
 }

@@ -1,6 +1,6 @@
 //! The site stops while it is asked.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,31 @@ use crate::Test;
 use crate::client::{Served, read, try_ask};
 use crate::probe::edition;
 
-pub const TESTS: [Test; 1] = [("no_answer_is_cut_when_the_site_stops", no_answer_is_cut_when_the_site_stops)];
+pub const TESTS: [Test; 2] = [
+    ("no_answer_is_cut_when_the_site_stops", no_answer_is_cut_when_the_site_stops),
+    ("who_never_finishes_asking_is_given_up", who_never_finishes_asking_is_given_up),
+];
+
+fn who_never_finishes_asking_is_given_up() {
+    let home = tempfile::tempdir().unwrap();
+    let site = Served::new(home.path(), edition(false));
+    let slow: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(site.address).unwrap();
+            stream.write_all(b"GET /runs HTTP/1.1\r\nHost: loc").unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(site.get("/runs").status, 200, "others are answered meanwhile");
+    let begun = Instant::now();
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        // Closed or reset, but not waited for.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+}
 
 fn no_answer_is_cut_when_the_site_stops() {
     let home = tempfile::tempdir().unwrap();
