@@ -291,7 +291,10 @@ fn bound_elsewhere_nothing_runs() {
     let home = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let router = ream_web::router(site(home.path(), edition(false), "192.168.1.5:8040".parse().unwrap()));
+        let router =
+            ream_web::router(site(home.path(), edition(false), "192.168.1.5:8040".parse().unwrap()).await)
+                .await
+                .unwrap();
         let consent = Consent { cookie: format!("ream-8040={}", "0".repeat(32)), token: "0".repeat(64) };
         let (kind, body) = multipart(&consent.token, &[("action", "start")], None);
         for path in ["/papers/probe/run", "/runs/x/cancel", "/runs/x/resume", "/import"] {
