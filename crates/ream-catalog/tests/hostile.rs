@@ -253,10 +253,10 @@ fn mutate(file: &mut Vec<u8>, files: &[Vec<u8>], rng: &mut ream_rand::Rng) {
     }
 }
 
-/// What the fuzzing of `mutated_files_do_no_harm`, run for longer, found; and inputs whose cost once grew faster than
-/// their length.
+/// Inputs that nest or repeat one sign without end: no stack may overflow (accents of TeX once did) and no cost may grow
+/// much faster than the length.
 #[test]
-fn inputs_that_once_did_harm() {
+fn endless_repetition_does_no_harm() {
     for (file, format) in [
         ("@misc{a, title={".to_owned() + &"{".repeat(200_000), Format::BibTex),
         ("@misc{a, title={".to_owned() + &"\\'".repeat(200_000) + "}}", Format::BibTex),
