@@ -1,39 +1,31 @@
 //! The catalogue: the store, the index that follows it, and the vectors in memory.
 
+mod keeper;
+mod page;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::meaning::{Embedder, MeaningState};
 use crate::search::collect::FACETS;
 use crate::search::cursor::{Cursor, fingerprint};
 use crate::search::execute::{Outcome, Request, Snapshot, execute};
-use crate::search::index::TextIndex;
 use crate::search::{
-    Document, Facet, Hit, Mode, Node, Quantised, SearchPage, SearchQuery, Similar, Vectors, key, parse,
-    similar,
+    Hit, Mode, Node, Quantised, SearchPage, SearchQuery, Similar, index_error, parse, similar,
 };
 use crate::store::{Store, Stored, StoredVector};
 
-/// Papers read from the store at once.
-const BATCH: u32 = 1000;
-/// Papers between two commits while an index is being built.
-const COMMIT: usize = 20_000;
-/// Vectors read from the store at once.
-const VECTOR_PAGE: u32 = 10_000;
+use keeper::{Keeper, Shown};
+
 /// Texts that are embedded at once.
 const EMBED: u32 = 64;
 /// Hits of a page when nothing is asked for, and at most.
 const LIMIT: usize = 20;
 const MOST: usize = 200;
-/// Values of a facet.
-const VALUES: usize = 20;
-/// How long a snapshot is kept after its last use, and how many at most.
-const KEPT_FOR: Duration = Duration::from_secs(60);
-const KEPT: usize = 32;
 /// Queries whose vectors are remembered.
 const REMEMBERED: usize = 128;
 
@@ -73,31 +65,9 @@ struct Inner {
     process: u64,
     shown: RwLock<Shown>,
     keeper: tokio::sync::Mutex<Keeper>,
-    /// A search found the index unreadable.
-    damaged: AtomicBool,
+    /// A search could not read the index.
+    unreadable: AtomicBool,
     asked: Mutex<VecDeque<(String, Quantised)>>,
-}
-
-/// What searches see.
-struct Shown {
-    current: Snapshot,
-    /// Whether a cursor names the current snapshot.
-    named: bool,
-    kept: VecDeque<(Snapshot, Instant)>,
-    /// Papers so far, while a first index is being built.
-    partial: bool,
-}
-
-/// What follows the store. `index` is absent only while it works or after it failed.
-struct Keeper {
-    index: Option<TextIndex>,
-    change: i64,
-    vectors: Vectors,
-    /// Where the reading of stored vectors stands.
-    vector_page: i64,
-    snapshots: u64,
-    /// An index is being built while an older one is shown.
-    hidden: bool,
 }
 
 impl Catalog {
@@ -110,31 +80,18 @@ impl Catalog {
     /// The store fails; no index can be made, not even in memory.
     pub async fn open(store: Store, index_dir: &Path, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
         let directory = index_dir.to_path_buf();
-        let index = opened(directory.clone(), false).await?;
+        let (keeper, shown) = Keeper::open(directory.clone(), &store, embedder.as_deref()).await?;
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let process = fingerprint(&[&time.to_string(), &std::process::id().to_string()]);
-        let dimensions = embedder.as_ref().map_or(0, |embedder| embedder.dimensions());
-        let mut keeper = Keeper {
-            change: index.change(),
-            index: None,
-            vectors: Vectors::new(dimensions),
-            vector_page: 0,
-            snapshots: 0,
-            hidden: false,
-        };
-        keeper.read_vectors(&store, embedder.as_deref()).await?;
-        let current = keeper.snapshot(&index);
-        let partial = keeper.change == 0;
-        keeper.index = Some(index);
         let catalog = Self {
             inner: Arc::new(Inner {
                 store,
                 directory,
                 embedder,
                 process,
-                shown: RwLock::new(Shown { current, named: false, kept: VecDeque::new(), partial }),
+                shown: RwLock::new(shown),
                 keeper: tokio::sync::Mutex::new(keeper),
-                damaged: AtomicBool::new(false),
+                unreadable: AtomicBool::new(false),
                 asked: Mutex::default(),
             }),
         };
@@ -159,11 +116,10 @@ impl Catalog {
     pub async fn refresh(&self) -> Result<usize> {
         let inner = &*self.inner;
         let mut keeper = inner.keeper.lock().await;
-        let mut written = keeper.follow(inner).await;
+        let mut written = keeper.follow(inner, false).await;
         if matches!(written, Err(Error::Index(_))) {
             // Deleted or damaged under our hands: once more, from nothing.
-            inner.damaged.store(true, Ordering::Relaxed);
-            written = keeper.follow(inner).await;
+            written = keeper.follow(inner, true).await;
         }
         let written = written?;
         keeper.read_vectors(&inner.store, inner.embedder.as_deref()).await?;
@@ -205,7 +161,7 @@ impl Catalog {
                 .collect();
             inner.store.put_vectors(embedder.name(), &stored).await?;
             done += stored.len();
-            inner.keeper.lock().await.vectors.put(stored.into_iter().map(row));
+            inner.keeper.lock().await.put_vectors(stored);
             progress(done, total.max(done));
         }
         inner.keeper.lock().await.show(inner, true);
@@ -219,7 +175,7 @@ impl Catalog {
             return MeaningState::off();
         }
         let shown = self.inner.shown.read().unwrap_or_else(PoisonError::into_inner);
-        MeaningState::On { documents: shown.current.vectors.len() }
+        MeaningState::On { documents: shown.current().vectors.len() }
     }
 
     /// Searches; see [`crate::search`] for the query language and for what a walk through the pages shows.
@@ -247,15 +203,18 @@ impl Catalog {
         let limit = if query.limit == 0 { LIMIT } else { query.limit.min(MOST) };
         let after = cursor.map(|cursor| (cursor.rank, cursor.handle));
         let request = Request { node, mode: query.mode, vector, chosen: chosen.clone(), after, limit };
+        let shared = snapshot.clone();
+        let outcome = inner.run(move || execute(&shared, &request)).await?;
         let id = snapshot.id;
-        let outcome = inner.run(move || execute(&snapshot, &request)).await?;
+        if outcome.more {
+            inner.shown.write().unwrap_or_else(PoisonError::into_inner).name(snapshot);
+        }
         let next = outcome.hits.last().filter(|_| outcome.more).map(|last| {
-            inner.name(id);
             let handle = last.handle.clone();
             Cursor { process: inner.process, snapshot: id, query: print, rank: last.rank, handle }.to_string()
         });
         notes.extend(outcome.notes.iter().cloned());
-        let facets = facets(&outcome.facets, &chosen);
+        let facets = page::facets(&outcome.facets, &chosen);
         let total = outcome.total;
         let hits = self.hits(outcome).await?;
         Ok(SearchPage { hits, next, total, facets, notes })
@@ -281,16 +240,8 @@ impl Catalog {
                     None => continue,
                 },
             };
-            let document = document(&paper);
-            let text = snippet_text(&document, &marks);
             let score = if found.rank.0.is_finite() { found.rank.0 } else { 0.0 };
-            hits.push(Hit {
-                score,
-                title_html: marks.whole(&document.title),
-                snippet: marks.snippet(text),
-                why: why(&document, &marks, near.get(&found.key).copied()),
-                paper,
-            });
+            hits.push(page::hit(paper, score, &marks, near.get(&found.key).copied()));
         }
         Ok(hits)
     }
@@ -303,7 +254,7 @@ impl Catalog {
         let inner = &*self.inner;
         let paper = inner.store.get(handle).await?.ok_or_else(|| Error::NotFound(handle.to_owned()))?;
         let (snapshot, _) = inner.snapshot(None);
-        let own = document(&paper);
+        let own = page::document(&paper);
         let asked = own.clone();
         let limit = limit.clamp(1, MOST);
         let neighbours = inner.run(move || similar::neighbours(&snapshot, &asked, limit)).await?;
@@ -316,7 +267,7 @@ impl Catalog {
             else {
                 continue;
             };
-            let why = similar::reason(&neighbours.distinctive, &own, &document(&paper), *cosine);
+            let why = similar::reason(&neighbours.distinctive, &own, &page::document(&paper), *cosine);
             similar.push(Similar { paper, score: found.rank.0, why });
         }
         Ok(similar)
@@ -334,7 +285,7 @@ impl Inner {
             Err(panic) => Err(Error::Index(format!("it cannot be read and will be built again ({panic})"))),
         };
         if result.is_err() {
-            self.damaged.store(true, Ordering::Relaxed);
+            self.unreadable.store(true, Ordering::Relaxed);
         }
         result
     }
@@ -344,32 +295,16 @@ impl Inner {
         let mut notes = Vec::new();
         let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(cursor) = cursor {
-            if cursor.process == self.process {
-                if cursor.snapshot == shown.current.id {
-                    return (shown.current.clone(), notes);
-                }
-                if let Some((snapshot, used)) =
-                    shown.kept.iter_mut().find(|(kept, _)| kept.id == cursor.snapshot)
-                {
-                    *used = Instant::now();
-                    return (snapshot.clone(), notes);
-                }
+            let found = (cursor.process == self.process).then(|| shown.find(cursor.snapshot)).flatten();
+            if let Some(snapshot) = found {
+                return (snapshot, notes);
             }
             notes.push("papers were added since the first page: a hit may appear twice or be missed".into());
         }
-        if shown.partial {
-            let papers = shown.current.searcher.num_docs();
+        if let Some(papers) = shown.so_far() {
             notes.push(format!("the search index is being built: {papers} papers can be found so far"));
         }
-        (shown.current.clone(), notes)
-    }
-
-    /// A cursor names this snapshot: it is kept for a while.
-    fn name(&self, id: u64) {
-        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
-        if shown.current.id == id {
-            shown.named = true;
-        }
+        (shown.current().clone(), notes)
     }
 
     /// The vector of a query's free text, where meaning counts; a note where it is wanted and cannot be had.
@@ -417,169 +352,6 @@ impl Inner {
     }
 }
 
-impl Keeper {
-    fn snapshot(&mut self, index: &TextIndex) -> Snapshot {
-        self.snapshots += 1;
-        Snapshot {
-            id: self.snapshots,
-            searcher: index.searcher(),
-            fields: index.fields(),
-            vectors: self.vectors.clone(),
-        }
-    }
-
-    /// Lets searches see what is there, unless an older index is shown until this one is whole.
-    fn show(&mut self, inner: &Inner, changed: bool) {
-        let Some(index) = self.index.take() else { return };
-        let snapshot = self.snapshot(&index);
-        self.index = Some(index);
-        if self.hidden {
-            return;
-        }
-        let mut shown = inner.shown.write().unwrap_or_else(PoisonError::into_inner);
-        let same = !changed
-            && shown.current.vectors.len() == snapshot.vectors.len()
-            && shown.current.searcher.generation() == snapshot.searcher.generation();
-        if same {
-            return;
-        }
-        let old = std::mem::replace(&mut shown.current, snapshot);
-        if std::mem::replace(&mut shown.named, false) {
-            shown.kept.push_back((old, Instant::now()));
-        }
-        shown.kept.retain(|(_, used)| used.elapsed() < KEPT_FOR);
-        while shown.kept.len() > KEPT {
-            shown.kept.pop_front();
-        }
-    }
-
-    /// Follows the store to its last change.
-    async fn follow(&mut self, inner: &Inner) -> Result<usize> {
-        let damaged = inner.damaged.swap(false, Ordering::Relaxed);
-        let mut index = match self.index.take() {
-            Some(index) => index,
-            None => opened(inner.directory.clone(), false).await?,
-        };
-        if damaged || !index.is_intact() {
-            index = renewed(index).await?;
-            self.hidden = true;
-        } else if index.is_shared() {
-            index = blocking(move || index.follow()).await?;
-        }
-        self.change = index.change();
-        let shared = index.is_shared();
-        self.index = Some(index);
-        let mut written = 0;
-        let mut uncommitted = 0;
-        while !shared {
-            let papers = inner.store.changed_since(self.change, BATCH).await?;
-            let whole = papers.len() < BATCH as usize;
-            if let Some(last) = papers.last() {
-                self.change = last.change;
-                written += papers.len();
-                uncommitted += papers.len();
-                self.put(inner, papers).await?;
-            }
-            if uncommitted > 0 && (whole || uncommitted >= COMMIT) {
-                self.commit().await?;
-                uncommitted = 0;
-                self.show(inner, false);
-            }
-            if whole {
-                break;
-            }
-        }
-        if written >= COMMIT {
-            self.with_index(TextIndex::rest).await?;
-        }
-        self.hidden = false;
-        self.show(inner, false);
-        inner.shown.write().unwrap_or_else(PoisonError::into_inner).partial = false;
-        Ok(written)
-    }
-
-    async fn put(&mut self, inner: &Inner, papers: Vec<Stored>) -> Result<()> {
-        let mut documents = Vec::with_capacity(papers.len());
-        for paper in papers {
-            let former = former_handles(&inner.store, &paper).await?;
-            former.iter().for_each(|old| self.vectors.rename(key(old), key(&paper.handle)));
-            documents.push((document(&paper), former));
-        }
-        self.with_index(move |index| {
-            index.put(documents.iter().map(|(document, former)| (document, former.as_slice())))
-        })
-        .await
-    }
-
-    async fn commit(&mut self) -> Result<()> {
-        let change = self.change;
-        self.with_index(move |index| index.commit(change)).await
-    }
-
-    /// Works on the index away from the runtime's threads; it is gone where that panics.
-    async fn with_index(
-        &mut self,
-        work: impl FnOnce(&mut TextIndex) -> tantivy::Result<()> + Send + 'static,
-    ) -> Result<()> {
-        let mut index = self.index.take().ok_or_else(|| Error::Index("it is not open".into()))?;
-        let (index, result) = blocking(move || {
-            let result = work(&mut index);
-            Ok((index, result))
-        })
-        .await?;
-        self.index = Some(index);
-        result.map_err(index_error)
-    }
-
-    /// Reads the stored vectors that came since the last reading.
-    async fn read_vectors(&mut self, store: &Store, embedder: Option<&dyn Embedder>) -> Result<()> {
-        let Some(embedder) = embedder else { return Ok(()) };
-        loop {
-            let (page, last) = store.vectors(embedder.name(), self.vector_page, VECTOR_PAGE).await?;
-            self.vector_page = last;
-            if page.is_empty() {
-                return Ok(());
-            }
-            self.vectors.put(page.into_iter().map(row));
-        }
-    }
-}
-
-fn row(vector: StoredVector) -> (u64, Quantised) {
-    (key(&vector.handle), Quantised { bytes: vector.components, scale: vector.scale })
-}
-
-fn index_error(error: tantivy::TantivyError) -> Error {
-    Error::Index(error.to_string())
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> tantivy::Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(index_error),
-        Err(panic) => Err(Error::Index(format!("it broke: {panic}"))),
-    }
-}
-
-/// The index of a directory; where it cannot be opened, a new one, at last one in memory.
-async fn opened(directory: PathBuf, anew: bool) -> Result<TextIndex> {
-    let root = directory.clone();
-    let open = move || if anew { TextIndex::open(&root)?.renew() } else { TextIndex::open(&root) };
-    match blocking(open).await {
-        Ok(index) => Ok(index),
-        Err(_) if !anew => Box::pin(opened(directory, true)).await,
-        Err(_) => blocking(TextIndex::in_memory).await,
-    }
-}
-
-async fn renewed(index: TextIndex) -> Result<TextIndex> {
-    match blocking(move || index.renew()).await {
-        Ok(index) => Ok(index),
-        Err(_) => blocking(TextIndex::in_memory).await,
-    }
-}
-
 async fn embed(embedder: &Arc<dyn Embedder>, texts: Vec<String>) -> Result<Vec<Quantised>> {
     let (embedder, wanted) = (Arc::clone(embedder), texts.len());
     let dimensions = embedder.dimensions();
@@ -602,94 +374,6 @@ fn embedded_text(record: &crate::Record) -> String {
     }
 }
 
-/// Handles that a paper had before it joined the edition.
-async fn former_handles(store: &Store, paper: &Stored) -> Result<Vec<String>> {
-    if paper.edition.is_none() {
-        return Ok(Vec::new());
-    }
-    let identity = crate::store::Identity::of(&paper.record);
-    let mut former = vec![identity.handle(), crate::store::Identity { arxiv: None, ..identity }.handle()];
-    former.dedup();
-    former.retain(|handle| *handle != paper.handle);
-    let mut own = Vec::new();
-    for handle in former {
-        // Another paper of the same title may have the handle: only what answers with this paper was this paper's.
-        if store.get(&handle).await?.is_some_and(|found| found.handle == paper.handle) {
-            own.push(handle);
-        }
-    }
-    Ok(own)
-}
-
-/// What the index holds of a paper.
-fn document(paper: &Stored) -> Document {
-    let record = &paper.record;
-    let edition = paper.edition.as_ref();
-    let mut texts: Vec<String> = record.summary.iter().cloned().collect();
-    let mut topics = record.topics.clone();
-    let mut organisations = record.organisations.clone();
-    for affiliation in record.authors.iter().filter_map(|author| author.affiliation.as_ref()) {
-        if !organisations.contains(affiliation) {
-            organisations.push(affiliation.clone());
-        }
-    }
-    if let Some(facts) = edition {
-        texts.extend([facts.line.clone(), facts.summary.clone()]);
-        if !facts.topic.is_empty() && !topics.contains(&facts.topic) {
-            topics.push(facts.topic.clone());
-        }
-    }
-    texts.retain(|text| !text.is_empty());
-    let claims = edition.map_or(&[][..], |facts| &facts.claims);
-    let mut verdicts: Vec<String> = claims.iter().map(|claim| claim.verdict.clone()).collect();
-    verdicts.sort();
-    verdicts.dedup();
-    Document {
-        handle: paper.handle.clone(),
-        title: record.title.clone(),
-        texts,
-        authors: record.authors.iter().map(|author| author.name.clone()).collect(),
-        organisations,
-        family: edition.map(|facts| facts.family.clone()),
-        topics,
-        claims: claims.iter().map(|claim| claim.statement.clone()).collect(),
-        verdicts,
-        year: record.date.and_then(crate::Date::year),
-        runs: edition.is_some_and(|facts| facts.runs),
-        minutes: edition.and_then(|facts| facts.minutes),
-        arxiv: record.arxiv.clone(),
-    }
-}
-
-/// The text that a snippet is cut from: the first that has one of the words, else the first.
-fn snippet_text<'a>(document: &'a Document, marks: &crate::search::snippet::Marks) -> &'a str {
-    let mut texts = document.texts.iter().chain(&document.claims);
-    let found = texts.clone().find(|text| marks.touch(text));
-    found.or_else(|| texts.next()).map_or("", String::as_str)
-}
-
-/// Where the words are, and how near the meaning is.
-fn why(document: &Document, marks: &crate::search::snippet::Marks, cosine: Option<f32>) -> String {
-    let one = std::slice::from_ref;
-    let places: Vec<&str> = [
-        ("title", one(&document.title)),
-        ("abstract", &document.texts),
-        ("claims", &document.claims),
-        ("authors", &document.authors),
-        ("organisation", &document.organisations),
-        ("topic", &document.topics),
-        ("family", document.family.as_slice()),
-    ]
-    .into_iter()
-    .filter(|(_, texts)| texts.iter().any(|text| marks.touch(text)))
-    .map(|(place, _)| place)
-    .collect();
-    let words = (!places.is_empty()).then(|| format!("words in {}", places.join(", ")));
-    let meaning = cosine.map(|cosine| format!("near in meaning ({cosine:.2})"));
-    let parts: Vec<String> = words.into_iter().chain(meaning).collect();
-    if parts.is_empty() { "meets the conditions".into() } else { parts.join("; ") }
-}
-
 /// Chosen values, by facet.
 fn chosen(facets: &[(String, String)]) -> Result<Vec<Vec<String>>> {
     let mut chosen = vec![Vec::new(); FACETS.len()];
@@ -708,28 +392,4 @@ fn query_print(query: &SearchQuery) -> u64 {
         parts.extend([field.as_str(), value.as_str()]);
     }
     fingerprint(&parts)
-}
-
-/// The values to show, in the order to show them.
-fn facets(counts: &[BTreeMap<String, u64>], chosen: &[Vec<String>]) -> Vec<Facet> {
-    let mut facets = Vec::with_capacity(counts.len());
-    for ((field, counts), chosen) in FACETS.iter().zip(counts).zip(chosen) {
-        let mut values: Vec<(String, u64)> =
-            counts.iter().map(|(value, count)| (value.clone(), *count)).collect();
-        for value in chosen.iter().filter(|value| !counts.contains_key(*value)) {
-            values.push((value.clone(), 0));
-        }
-        if *field == "year" {
-            values.sort_by(|a, b| b.0.cmp(&a.0));
-        } else {
-            values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        }
-        let mut shown = 0;
-        values.retain(|(value, _)| {
-            shown += 1;
-            shown <= VALUES || chosen.contains(value)
-        });
-        facets.push(Facet { field: (*field).to_owned(), values });
-    }
-    facets
 }

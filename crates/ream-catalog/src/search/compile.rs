@@ -12,6 +12,7 @@ use tantivy::tokenizer::TextAnalyzer;
 use tantivy::{Searcher, Term};
 
 use super::analysis::{folded, stemmed, words};
+use super::excluded::Excluded;
 use super::query::{Form, Node, TextField};
 use super::schema::{Fields, Target};
 
@@ -83,7 +84,7 @@ impl<'a> Compiler<'a> {
         let mut clauses = Vec::new();
         for node in nodes {
             match node {
-                Node::Not(inner) => clauses.extend(self.query(inner).map(|query| (Occur::MustNot, query))),
+                Node::Not(inner) => clauses.extend(self.query(inner).map(excluded)),
                 node => clauses.extend(self.query(node).map(|query| (Occur::Must, query))),
             }
         }
@@ -109,39 +110,51 @@ impl<'a> Compiler<'a> {
 
     fn text(&mut self, field: TextField, text: &str, form: Form) -> Option<Box<dyn Query>> {
         let mut any: Vec<Box<dyn Query>> = Vec::new();
+        let mut says = false;
         for target in self.fields.targets(field) {
             let query = match form {
                 Form::Prefix => self.prefix(target, text),
                 Form::Word | Form::Phrase => self.phrase(target, text),
             };
-            any.extend(query.map(|query| Box::new(BoostQuery::new(query, target.boost)) as Box<dyn Query>));
+            says |= query.is_some();
+            any.extend(
+                query.flatten().map(|query| Box::new(BoostQuery::new(query, target.boost)) as Box<dyn Query>),
+            );
         }
-        if any.is_empty() { None } else { Some(union(any)) }
+        says.then(|| union(any))
     }
 
-    fn phrase(&mut self, target: Target, text: &str) -> Option<Box<dyn Query>> {
+    /// Nothing where the text has no words; `Some(None)` where no paper has one of them in this field, which spares most words seven
+    /// empty scorers.
+    fn phrase(&mut self, target: Target, text: &str) -> Option<Option<Box<dyn Query>>> {
         let mut terms: Vec<(usize, Term)> = self
             .tokens(text, target.stemmed)
             .into_iter()
             .map(|(position, text)| (position, Term::from_field_text(target.field, &text)))
             .collect();
-        match terms.len() {
-            0 => None,
+        if terms.is_empty() {
+            return None;
+        }
+        // An error shows up again when the query runs.
+        if terms.iter().any(|(_, term)| matches!(self.searcher.doc_freq(term), Ok(0))) {
+            return Some(None);
+        }
+        Some(match terms.len() {
             1 => terms.pop().map(|(_, term)| {
                 Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>
             }),
             _ => Some(Box::new(PhraseQuery::new_with_offset(terms))),
-        }
+        })
     }
 
     /// Every word before the last as it is, the last as a beginning: `self-att*`.
-    fn prefix(&mut self, target: Target, text: &str) -> Option<Box<dyn Query>> {
+    fn prefix(&mut self, target: Target, text: &str) -> Option<Option<Box<dyn Query>>> {
         let mut tokens = self.tokens(text, false);
         let (_, last) = tokens.pop()?;
         let term = Term::from_field_text(target.written, &last);
         let mut all: Vec<Box<dyn Query>> = vec![Box::new(FuzzyTermQuery::new_prefix(term, 0, false))];
         all.extend(tokens.iter().map(|(_, word)| self.exact(Term::from_field_text(target.written, word))));
-        Some(if all.len() == 1 { all.remove(0) } else { Box::new(BooleanQuery::intersection(all)) })
+        Some(Some(if all.len() == 1 { all.remove(0) } else { Box::new(BooleanQuery::intersection(all)) }))
     }
 
     /// The tree with words that no paper has replaced by the nearest that some have, and a note for each.
@@ -243,6 +256,10 @@ impl<'a> Compiler<'a> {
         }
         Ok(Vec::new())
     }
+}
+
+fn excluded(query: Box<dyn Query>) -> (Occur, Box<dyn Query>) {
+    (Occur::MustNot, Box::new(Excluded(query)))
 }
 
 /// A condition does not change the score.

@@ -60,70 +60,106 @@ pub(crate) struct Outcome {
 
 /// Runs a search.
 pub(crate) fn execute(snapshot: &Snapshot, request: &Request) -> tantivy::Result<Outcome> {
-    let Snapshot { searcher, fields, vectors, .. } = snapshot;
+    let Snapshot { searcher, fields, .. } = snapshot;
     let mut compiler = Compiler::new(fields, searcher);
     let mut notes = Vec::new();
-    let mut node = compiler.mend(&request.node, &mut notes)?;
+    let node = compiler.mend(&request.node, &mut notes)?;
     let mode = if request.vector.is_some() { request.mode } else { Mode::Text };
-    let mut words = compiler.query(&node).unwrap_or_else(|| Box::new(EmptyQuery));
-    if mode != Mode::Meaning
-        && let Some(any) = node.any_word()
-        && searcher.search(&words, &Count)? == 0
-        && let Some(query) = compiler.query(&any)
-    {
-        notes.push("no paper has all of these words; showing papers that have some of them".into());
-        (words, node) = (query, any);
-    }
     let near = match &request.vector {
         Some(vector) if mode != Mode::Text => {
             let depth = if mode == Mode::Meaning { MEANING_DEPTH } else { FUSED_DEPTH };
-            nearest(&mut compiler, searcher, vectors, vector, &request.node, depth)?
+            nearest(&mut compiler, snapshot, vector, &request.node, depth)?
         }
         _ => Vec::new(),
     };
-    let (query, ranking) = match mode {
-        Mode::Text => (words, Ranking::Words),
-        Mode::Meaning => {
-            let cosines = near.iter().map(|near| (near.key, near.cosine)).collect();
-            (key_set(fields, &near), Ranking::By(Arc::new(cosines)))
+    let plan = Plan { snapshot, request, mode, near: &near };
+    let words = compiler.query(&node).unwrap_or_else(|| Box::new(EmptyQuery));
+    let (mut node, mut found) = (node, plan.run(words)?);
+    if found.words == 0
+        && mode != Mode::Meaning
+        && let Some(any) = node.any_word()
+        && let Some(query) = compiler.query(&any)
+        && plan.is_barren(&mut compiler, &node)?
+    {
+        notes.push("no paper has all of these words; showing papers that have some of them".into());
+        (node, found) = (any, plan.run(query)?);
+    }
+    let Harvest { total, top: mut hits, facets } = found.harvest;
+    let more = hits.len() > request.limit;
+    hits.truncate(request.limit);
+    let near = near.iter().map(|near| (near.key, near.cosine)).collect();
+    Ok(Outcome { hits, more, total, facets, notes, marks: Marks::of(&node), near })
+}
+
+/// How the hits of words and of meaning become a page.
+struct Plan<'a> {
+    snapshot: &'a Snapshot,
+    request: &'a Request,
+    mode: Mode,
+    near: &'a [Near],
+}
+
+struct Page {
+    harvest: Harvest,
+    /// Hits of the words alone; where facets are chosen, those among them.
+    words: usize,
+}
+
+impl Plan<'_> {
+    fn run(&self, words: Box<dyn Query>) -> tantivy::Result<Page> {
+        let Snapshot { searcher, fields, .. } = self.snapshot;
+        let mut listed = None;
+        let (query, ranking) = match self.mode {
+            Mode::Text => (words, Ranking::Words),
+            Mode::Meaning => {
+                let cosines = self.near.iter().map(|near| (near.key, near.cosine)).collect();
+                (key_set(fields, self.near), Ranking::By(Arc::new(cosines)))
+            }
+            Mode::Fused => {
+                let list = searcher.search(&words, &Pass::best(TEXT_DEPTH))?;
+                listed = Some(list.total);
+                let texts: Vec<u64> = list.top.iter().map(|found| found.key).collect();
+                let keys: Vec<u64> = self.near.iter().map(|near| near.key).collect();
+                let both: Box<dyn Query> =
+                    Box::new(BooleanQuery::union(vec![words, key_set(fields, self.near)]));
+                (both, Ranking::By(Arc::new(fuse(&[&texts, &keys]))))
+            }
+        };
+        let pass = Pass {
+            ranking,
+            chosen: self.request.chosen.clone(),
+            after: self.request.after.clone(),
+            limit: self.request.limit + 1,
+            counted: true,
+        };
+        let harvest = searcher.search(&query, &pass)?;
+        Ok(Page { words: listed.unwrap_or(harvest.total), harvest })
+    }
+
+    /// Whether the words find nothing even without the chosen facets.
+    fn is_barren(&self, compiler: &mut Compiler<'_>, node: &Node) -> tantivy::Result<bool> {
+        let chosen = self.request.chosen.iter().any(|chosen| !chosen.is_empty());
+        match compiler.query(node) {
+            Some(query) if chosen => Ok(self.snapshot.searcher.search(&query, &Count)? == 0),
+            _ => Ok(true),
         }
-        Mode::Fused => {
-            let listed = searcher.search(&words, &Pass::best(TEXT_DEPTH))?;
-            let texts: Vec<u64> = listed.top.iter().map(|found| found.key).collect();
-            let keys: Vec<u64> = near.iter().map(|near| near.key).collect();
-            let both: Box<dyn Query> = Box::new(BooleanQuery::union(vec![words, key_set(fields, &near)]));
-            (both, Ranking::By(Arc::new(fuse(&[&texts, &keys]))))
-        }
-    };
-    let pass = Pass {
-        ranking,
-        chosen: request.chosen.clone(),
-        after: request.after.clone(),
-        limit: request.limit + 1,
-        counted: true,
-    };
-    let Harvest { total, mut top, facets } = searcher.search(&query, &pass)?;
-    let more = top.len() > request.limit;
-    top.truncate(request.limit);
-    let near = near.into_iter().map(|near| (near.key, near.cosine)).collect();
-    Ok(Outcome { hits: top, more, total, facets, notes, marks: Marks::of(&node), near })
+    }
 }
 
 /// The papers nearest in meaning among those that meet the query's conditions.
 fn nearest(
     compiler: &mut Compiler<'_>,
-    searcher: &Searcher,
-    vectors: &Vectors,
+    snapshot: &Snapshot,
     vector: &Quantised,
     node: &Node,
     depth: usize,
 ) -> tantivy::Result<Vec<Near>> {
     let conditions = node.conditions();
     let allowed = match compiler.query(&conditions) {
-        Some(query) if conditions != Node::Everything => Some(searcher.search(&query, &Keys)?),
+        Some(query) if conditions != Node::Everything => Some(snapshot.searcher.search(&query, &Keys)?),
         _ => None,
     };
-    Ok(vectors.nearest(vector, depth, allowed.as_deref()))
+    Ok(snapshot.vectors.nearest(vector, depth, allowed.as_deref()))
 }
 
 fn key_set(fields: &Fields, near: &[Near]) -> Box<dyn Query> {

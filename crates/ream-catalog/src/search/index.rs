@@ -13,13 +13,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tantivy::indexer::IndexWriterOptions;
+use tantivy::query::{AllQuery, ConstScoreQuery};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyError};
 
 use super::analysis::register;
+use super::collect::Pass;
 use super::schema::{Document, Fields, VERSION};
 
 /// Memory that the writer fills before it writes a segment, bytes.
-const WRITER_MEMORY: usize = 48 << 20;
+const WRITER_MEMORY: usize = 24 << 20;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Pointer {
@@ -50,10 +53,7 @@ impl TextIndex {
     /// Opens the index in a directory, or begins a new one there. What another process writes is read; where there is nothing to read, or
     /// nothing can be written, the index is in memory.
     pub(crate) fn open(root: &Path) -> tantivy::Result<Self> {
-        let (lock, own) = match lock(root) {
-            Some(lock) => lock,
-            None => return Self::in_memory(),
-        };
+        let Some((lock, own)) = lock(root) else { return Self::in_memory() };
         match (Self::open_existing(root), own) {
             (Some((index, folder)), true) => {
                 Self::around(index, Home::Own { root: root.into(), folder, lock })
@@ -151,6 +151,13 @@ impl TextIndex {
         self.reader.searcher()
     }
 
+    /// The first handles, in their order.
+    pub(crate) fn first_handles(&self, limit: usize) -> tantivy::Result<Vec<String>> {
+        let all = ConstScoreQuery::new(Box::new(AllQuery), 0.0);
+        let first = self.searcher().search(&all, &Pass::best(limit))?;
+        Ok(first.top.into_iter().map(|found| found.handle).collect())
+    }
+
     /// Whether another process writes it.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.home, Home::Shared { .. })
@@ -202,6 +209,11 @@ impl TextIndex {
         self.reader.reload()
     }
 
+    /// Sees the last commit, and segments merged since.
+    pub(crate) fn reload(&self) -> tantivy::Result<()> {
+        self.reader.reload()
+    }
+
     /// Gives the writer's memory and threads back.
     pub(crate) fn rest(&mut self) -> tantivy::Result<()> {
         match self.writer.take() {
@@ -213,8 +225,14 @@ impl TextIndex {
     fn writer(&mut self) -> tantivy::Result<&mut IndexWriter> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
-            // One thread: documents keep their order, and equal stores give equal indices.
-            None => self.index.writer_with_num_threads(1, WRITER_MEMORY)?,
+            // One thread: documents keep their order; a laptop has other work too.
+            None => self.index.writer_with_options(
+                IndexWriterOptions::builder()
+                    .num_worker_threads(1)
+                    .memory_budget_per_thread(WRITER_MEMORY)
+                    .num_merge_threads(1)
+                    .build(),
+            )?,
         };
         Ok(self.writer.insert(writer))
     }
@@ -231,7 +249,7 @@ fn lock(root: &Path) -> Option<(File, bool)> {
 #[cfg(test)]
 mod tests {
     use tantivy::collector::Count;
-    use tantivy::query::{AllQuery, TermQuery};
+    use tantivy::query::TermQuery;
     use tantivy::schema::IndexRecordOption;
 
     use super::*;

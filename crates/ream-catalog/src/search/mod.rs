@@ -27,12 +27,16 @@ pub(crate) mod collect;
 mod compile;
 pub(crate) mod cursor;
 mod dot;
+mod engine;
+mod excluded;
 pub(crate) mod execute;
 pub(crate) mod index;
 mod query;
 mod schema;
 pub(crate) mod similar;
 pub(crate) mod snippet;
+#[cfg(test)]
+mod tests;
 mod vectors;
 
 use std::fmt;
@@ -40,11 +44,18 @@ use std::str::FromStr;
 
 use crate::store::Stored;
 
+pub use engine::{Engine, EngineHits};
 pub use query::{Form, MAX_BYTES, MAX_CLAUSES, MAX_DEPTH, Node, QueryError, TextField, VERDICTS, parse};
 pub use schema::Document;
 pub(crate) use schema::key;
 pub use snippet::Highlighted;
 pub use vectors::{Quantised, Vectors};
+
+/// An error of the index, as the catalogue shows it.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(crate) fn index_error(error: tantivy::TantivyError) -> crate::Error {
+    crate::Error::Index(error.to_string())
+}
 
 /// What a search compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

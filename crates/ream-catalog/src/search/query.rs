@@ -487,11 +487,11 @@ impl<'a> Parser<'a> {
 
     fn verdict(&self, text: &str, form: Form, at: usize) -> Result<Node, QueryError> {
         let wanted = text.to_lowercase().replace(['-', '_'], " ");
-        let known = |verdict: &&str| match form {
+        let known = |verdict: &&'static str| match form {
             Form::Prefix => verdict.starts_with(&wanted),
             _ => **verdict == wanted,
         };
-        let found: Vec<&'static str> = VERDICTS.into_iter().filter(|v| known(&v)).collect();
+        let found: Vec<&'static str> = VERDICTS.into_iter().filter(|v| known(v)).collect();
         if found.is_empty() {
             let list = VERDICTS.map(|v| v.replace(' ', "-")).join(", ");
             return Err(self.error(
