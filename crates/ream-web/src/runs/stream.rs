@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use super::live::Live;
 use super::manager::{Place, standing};
+use super::seeds::lines;
 use super::{CHART_WIDTH, open};
 use crate::error::{Error, Result};
 use crate::state::App;
@@ -144,6 +145,9 @@ fn fill(app: &App, channel: &Weak<Channel>, dir: &RunDir, record: &RunRecord) {
         let Ok((word, finished)) = standing(&place, dir, record) else { return };
         let ended = matches!(word, "finished" | "failed" | "unfinished") && place == Place::Elsewhere;
         while live.advance() {}
+        if let Ok(ended) = ream_lab::state(dir, record) {
+            channel.set("seeds", "", &lines(record, &ended, &live.steps(), &place));
+        }
         tell(&channel, &live, dir, &Progress::new(&place, word, finished, record, &live));
         if ended {
             channel.set("end", "", &json!({ "state": word }));
