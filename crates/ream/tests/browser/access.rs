@@ -128,7 +128,7 @@ async fn a_run_is_started_and_read_with_the_keyboard_alone() -> Result<()> {
     tab_to(&browser, "/papers/icl-gd/run").await?;
     browser.keys("\u{e007}").await?;
     browser.until("location.pathname.endsWith('/run')", 10).await?;
-    tab_to(&browser, "start").await?;
+    tab_to(&browser, "BUTTON action").await?;
     browser.keys("\u{e007}").await?;
     browser.until("location.pathname.startsWith('/runs/')", 20).await?;
     browser.until("document.body.innerText.includes('not evidence')", 60).await
@@ -157,7 +157,7 @@ async fn letters_move_through_the_feed_and_can_be_switched_off() -> Result<()> {
         return Err(format!("/ went to {}", focused(&browser).await?));
     }
     browser.go(&site.url("/keys")).await?;
-    browser.click("#shortcuts").await?;
+    browser.click("#keys-switch input").await?;
     browser.go(&site.url("/")).await?;
     browser.keys("j").await?;
     if focused(&browser).await?.contains("/papers/") {

@@ -11,7 +11,14 @@ async fn read_and_search(look: Look) -> Result<()> {
     if !feed.contains("56") {
         return Err(format!("the feed does not say how many papers there are: {feed:.500}"));
     }
-    browser.go(&site.url("/search?q=%22gradient+descent%22+verdict%3Aconfirmed")).await?;
+    browser.go(&site.url("/search")).await?;
+    browser.fill("input[name=q]", "\"gradient descent\" verdict:confirmed\u{e007}").await?;
+    for _ in 0..100 {
+        if browser.text("main").await.is_ok_and(|text| text.contains("Transformers learn")) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     let hits = browser.text("main").await?;
     if !hits.contains("Transformers learn in-context by gradient descent") {
         return Err(format!("the search found {hits:.1000}"));

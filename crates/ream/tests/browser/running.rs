@@ -8,7 +8,7 @@ async fn smoke(look: Look, name: &str) -> Result<()> {
     let browser = Browser::open(look).await?;
     browser.go(&site.url("/papers/icl-gd/run")).await?;
     browser.picture(&format!("{name}-form")).await?;
-    browser.click("button[name=start]").await?;
+    browser.click("button[value=start]").await?;
     for _ in 0..600 {
         let body = browser.text("main").await.unwrap_or_default();
         if body.contains("not evidence") && body.contains("confirmed") {
@@ -35,16 +35,35 @@ async fn a_run_is_cancelled_and_resumed() -> Result<()> {
     let site = Site::start("")?;
     let browser = Browser::open(Look::default()).await?;
     browser.go(&site.url("/papers/icl-gd/run?preset=full")).await?;
-    browser.click("button[name=start]").await?;
+    browser.click("button[value=start]").await?;
     browser.until("location.pathname.startsWith('/runs/')", 20).await?;
-    browser.until("document.querySelector('button[name=cancel]')", 20).await?;
+    browser.until("document.querySelector(\"form[action$='/cancel'] button\")", 20).await?;
     browser.picture("run-under-way").await?;
-    browser.click("button[name=cancel]").await?;
-    browser.until("document.querySelector('button[name=resume]')", 60).await?;
-    browser.click("button[name=resume]").await?;
-    browser.until("document.querySelector('button[name=cancel]')", 30).await?;
-    browser.click("button[name=cancel]").await?;
-    browser.until("document.querySelector('button[name=resume]')", 60).await
+    browser.click("form[action$='/cancel'] button").await?;
+    browser.until("document.querySelector(\"form[action$='/resume'] button\")", 60).await?;
+    browser.click("form[action$='/resume'] button").await?;
+    browser.until("document.querySelector(\"form[action$='/cancel'] button\")", 30).await?;
+    browser.click("form[action$='/cancel'] button").await?;
+    browser.until("document.querySelector(\"form[action$='/resume'] button\")", 60).await
+}
+
+#[tokio::test]
+async fn the_site_stops_when_told_although_a_run_is_watched() -> Result<()> {
+    let mut site = Site::start("")?;
+    let browser = Browser::open(Look::default()).await?;
+    browser.go(&site.url("/papers/icl-gd/run?preset=full")).await?;
+    browser.click("button[value=start]").await?;
+    browser.until("location.pathname.startsWith('/runs/')", 20).await?;
+    browser.until("document.querySelector(\"form[action$='/cancel'] button\")", 20).await?;
+    let took = site.stop()?;
+    if took > std::time::Duration::from_secs(11) {
+        return Err(format!("stopping took {took:?}"));
+    }
+    let runs = site.home().join("runs");
+    for run in std::fs::read_dir(&runs).map_err(|e| e.to_string())?.flatten() {
+        std::fs::write(run.path().join("cancel"), "").map_err(|e| e.to_string())?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -55,7 +74,7 @@ async fn own_data_is_checked_and_run() -> Result<()> {
     std::fs::write(&wrong, "a,b\n1,x\n").map_err(|e| e.to_string())?;
     browser.go(&site.url("/papers/ofs/run")).await?;
     browser.fill_file("input[type=file]", &wrong).await?;
-    browser.click("button[name=start]").await?;
+    browser.click("button[value=start]").await?;
     browser.until("document.querySelector('[role=alert]')", 20).await?;
     let said = browser.text("main").await?;
     if !said.contains("wrong.csv") {
@@ -65,7 +84,7 @@ async fn own_data_is_checked_and_run() -> Result<()> {
     std::fs::write(&good, loans()).map_err(|e| e.to_string())?;
     browser.go(&site.url("/papers/ofs/run")).await?;
     browser.fill_file("input[type=file]", &good).await?;
-    browser.click("button[name=start]").await?;
+    browser.click("button[value=start]").await?;
     browser.until("location.pathname.startsWith('/runs/')", 30).await?;
     browser.until("document.body.innerText.includes('own data')", 60).await
 }
