@@ -87,6 +87,11 @@ pub(crate) fn plain(text: &str) -> Pieces {
     if text.is_empty() { Vec::new() } else { vec![(text.to_owned(), false)] }
 }
 
+/// Whether an address may become a link.
+pub(crate) fn is_web(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
+}
+
 /// Authors with their pages, at most so many.
 pub(crate) fn authors(record: &Record, most: usize) -> Vec<Linked> {
     let linked = |name: &str| Linked { name: name.to_owned(), href: format!("/authors/{}", segment(name)) };

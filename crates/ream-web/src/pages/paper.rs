@@ -176,7 +176,7 @@ fn view<'a>(
         links: record
             .links
             .iter()
-            .filter(|l| is_web(&l.url) && !is_arxiv(l, record.arxiv.as_deref()))
+            .filter(|l| views::is_web(&l.url) && !is_arxiv(l, record.arxiv.as_deref()))
             .collect(),
         topics: &record.topics,
         summary: facts.map(|f| paragraphs(&f.summary)).unwrap_or_default(),
@@ -194,11 +194,6 @@ fn view<'a>(
         exports: feeds::paper_exports(&stored.handle),
         sources: stored.sources.iter().map(|s| format!("{}: {}", s.kind, s.name)).collect(),
     }
-}
-
-/// Only web addresses become links, whatever a record says.
-fn is_web(url: &str) -> bool {
-    url.starts_with("https://") || url.starts_with("http://")
 }
 
 /// The link to arXiv stands in the head of the page already.
