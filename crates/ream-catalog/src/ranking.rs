@@ -372,3 +372,154 @@ impl Period {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(date: Option<&str>, arxiv: Option<&str>) -> Record {
+        Record {
+            date: date.map(|d| d.parse().unwrap()),
+            arxiv: arxiv.map(Into::into),
+            votes: Some(90),
+            comments: Some(9),
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn days_and_dates() {
+        for (date, number) in
+            [("1970-01-01", 0), ("2000-02-29", 11_016), ("1969-12-31", -1), ("2024-05", 19_844)]
+        {
+            assert_eq!(day_number(date.parse().unwrap()), number, "{date}");
+        }
+        for day in (-200_000..200_000).step_by(17) {
+            let text = key_of_day(day);
+            let date = Date::new(
+                u16::try_from(text / 10_000).ok(),
+                u8::try_from(text / 100 % 100).ok(),
+                u8::try_from(text % 100).ok(),
+            );
+            assert_eq!(day_number(date.unwrap()), day);
+        }
+    }
+
+    #[test]
+    fn a_date_without_a_year_takes_that_of_the_arxiv_number() {
+        let place = |date, arxiv| placed(&record(date, arxiv)).map(|d| d.to_string());
+        assert_eq!(place(Some("--02-26"), Some("2602.10001")).as_deref(), Some("2026-02-26"));
+        assert_eq!(place(Some("--01-03"), Some("2512.10001")).as_deref(), Some("2026-01-03"));
+        assert_eq!(place(Some("--02-29"), Some("2602.10001")).as_deref(), Some("2028-02-29"));
+        assert_eq!(place(None, Some("math/9912136")).as_deref(), Some("1999-12"));
+        assert_eq!(place(Some("2024"), Some("2602.10001")).as_deref(), Some("2024"));
+        assert_eq!(place(Some("--02-26"), None), None);
+        assert_eq!(place(None, Some("2613.1")), None);
+        assert_eq!(place(None, Some("é")), None);
+    }
+
+    #[test]
+    fn keys_of_a_record() {
+        // a Wednesday
+        let keys = Keys::of(&record(Some("2024-05-01"), None), None);
+        assert_eq!((keys.date, keys.week, keys.month, keys.year), (20_240_501, 20_240_429, 202_405, 2024));
+        assert_eq!((keys.popularity, keys.runs), (99, 20_240_501));
+        assert!((keys.hot - (2.0 + 19_844.0 / 7.0)).abs() < 1e-9);
+        let keys = Keys::of(&record(Some("2024"), None), None);
+        assert_eq!((keys.date, keys.week, keys.month, keys.year), (20_240_000, 0, 0, 2024));
+        let keys = Keys::of(&record(None, None), None);
+        assert_eq!((keys.date, keys.week, keys.month, keys.year, keys.hot), (0, 0, 0, 0, 2.0));
+    }
+
+    #[test]
+    fn periods_contain_their_days() {
+        let sunday = "2024-03-03".parse().ok();
+        let span = |period: Period| {
+            let span = period.containing(sunday, 0);
+            (span.value, span.first, span.last)
+        };
+        assert_eq!(span(Period::Day), (20_240_303, 20_240_303, 20_240_303));
+        assert_eq!(span(Period::Week), (20_240_226, 20_240_226, 20_240_303));
+        assert_eq!(span(Period::Month), (202_403, 20_240_300, 20_240_399));
+        assert_eq!(span(Period::Year), (2024, 20_240_000, 20_249_999));
+        assert_eq!(
+            Period::Day.containing(None, 1_709_510_399).value,
+            20_240_303,
+            "the last second of the day"
+        );
+    }
+
+    #[test]
+    fn a_share_of_few_does_not_outrank_a_share_of_many() {
+        // Wilson's intervals of 1 of 1 and of 9 of 10
+        assert!((wilson_lower(1, 1) - 0.2065).abs() < 1e-4);
+        assert!((wilson_lower(9, 10) - 0.5958).abs() < 1e-4);
+        assert!(wilson_lower(0, 5).abs() < 1e-12);
+        assert!(formula(Sort::Verified).contains("0.21") && formula(Sort::Verified).contains("0.60"));
+    }
+
+    #[test]
+    fn versions_are_in_order_and_the_last_is_this_one() {
+        assert!(CHANGES.iter().map(|(version, ..)| *version).eq(1..=VERSION));
+        for sort in Sort::ALL {
+            assert_eq!(sort.name().parse::<Sort>().unwrap(), sort);
+            assert!(!formula(sort).is_empty());
+        }
+    }
+
+    #[test]
+    fn verdicts_do_not_move_popularity_and_votes_do_not_move_verdicts() {
+        let claim = |verdict: &str| crate::ClaimFacts {
+            id: "c1".into(),
+            kind: "finding".into(),
+            statement: String::new(),
+            paper_figure: String::new(),
+            verdict: verdict.into(),
+            measured: None,
+            interval: None,
+            shortfall: Some(0.3),
+        };
+        let facts = |verdict: &str| EditionFacts {
+            slug: "x".into(),
+            number: 1,
+            family: "causal".into(),
+            topic: String::new(),
+            kind: String::new(),
+            line: String::new(),
+            summary: String::new(),
+            runs: true,
+            minutes: Some(2.0),
+            claims: vec![claim(verdict)],
+        };
+        let one = record(Some("2024-05-01"), None);
+        let popular = |keys: &Keys| (keys.date, keys.popularity, keys.hot);
+        let judged = |keys: &Keys| (keys.verified, keys.cheapest, keys.surprise);
+        let good = Keys::of(&one, Some(&facts("confirmed")));
+        let bad = Keys::of(&one, Some(&facts("not confirmed")));
+        let unknown = Keys::of(&one, Some(&facts("not tested")));
+        assert_eq!(popular(&good), popular(&bad));
+        assert!(good.verified > bad.verified && bad.verified > unknown.verified);
+        let loved = Record { votes: Some(100_000), ..one };
+        assert_eq!(judged(&Keys::of(&loved, Some(&facts("confirmed")))), judged(&good));
+        assert_eq!(good.runs, RUNS + 20_240_501);
+    }
+
+    #[test]
+    fn a_paper_says_why_it_stands_where_it_stands() {
+        let paper = crate::Stored {
+            handle: "x".into(),
+            record: record(Some("--05-01"), Some("2405.00001")),
+            edition: None,
+            added: 0,
+            change: 1,
+            sources: Vec::new(),
+        };
+        let now = 19_854 * 86_400 + 5;
+        assert_eq!(
+            explain(&paper, Sort::Hot, now),
+            "hot 2836.857 = log10(1 + 90 votes + 9 comments) + 19844 days / 7 (dated --05-01, taken as 2024-05-01 from \
+             its arXiv number, 10 days old)"
+        );
+        assert_eq!(explain(&paper, Sort::Verified, now), "no claim of it has been tested here");
+    }
+}

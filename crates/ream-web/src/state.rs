@@ -2,13 +2,18 @@
 
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ream_catalog::{Similar, Store};
 use tokio::sync::watch;
 
 use crate::Site;
+use crate::board::Board;
+use crate::cache::Pages;
+use crate::error::Result;
 use crate::guard::Secret;
+use crate::imports::Imports;
 use crate::runs::{Channels, Known, Manager, Reports};
 
 /// A handle on the site; cheap to clone.
@@ -19,6 +24,12 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     /// What the program handed in.
     pub(crate) site: Site,
+    /// Pages that were just made.
+    pub(crate) pages: Pages,
+    /// Imports since the start.
+    pub(crate) imports: Imports,
+    board: RwLock<Arc<Board>>,
+    trouble: Mutex<Option<String>>,
     /// What the tokens of forms are made with.
     pub(crate) secret: Secret,
     /// Starts runs.
@@ -54,6 +65,10 @@ impl App {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         Self(Arc::new(Shared {
             site,
+            pages: Pages::default(),
+            imports: Imports::default(),
+            board: RwLock::default(),
+            trouble: Mutex::default(),
             secret: Secret::new(),
             manager,
             channels: Channels::default(),
@@ -62,6 +77,42 @@ impl App {
             started: format!("{since:x}"),
             stop: watch::Sender::new(false),
         }))
+    }
+
+    /// The store of papers.
+    pub(crate) fn store(&self) -> &Store {
+        self.site.catalog.store()
+    }
+
+    /// Lets the search index catch up with the store; pages that were kept are forgotten if it had to.
+    pub(crate) async fn refresh(&self) -> Result<()> {
+        if self.site.catalog.refresh().await? > 0 {
+            self.pages.clear();
+        }
+        Ok(())
+    }
+
+    /// Papers like this one.
+    pub(crate) async fn similar(&self, handle: &str, most: usize) -> Result<Vec<Similar>> {
+        Ok(self.site.catalog.similar(handle, most).await?)
+    }
+
+    /// How the edition's claims stand.
+    pub(crate) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_board(&self, board: Arc<Board>) {
+        *self.board.write().unwrap_or_else(PoisonError::into_inner) = board;
+    }
+
+    /// What could not be kept current the last time.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Whether papers can be run: only for a reader who sits at this machine. A site that answers under another name is

@@ -87,19 +87,36 @@ pub(super) async fn connect(address: &Address) -> Result<AnyConnection> {
     sqlx::any::install_default_drivers();
     let mut connection =
         AnyConnection::connect(&address.url).await.map_err(|e| bad(&address.url, e.to_string()))?;
-    settle(&mut connection, address.dialect).await?;
+    settle(&mut connection, address.dialect, READER_CACHE).await?;
     Ok(connection)
 }
 
-pub(super) async fn pool(address: &Address) -> Result<AnyPool> {
+/// SQLite's page cache of a reader and of the writer, which touches every index, in KiB.
+const READER_CACHE: u32 = 16 << 10;
+const WRITER_CACHE: u32 = 64 << 10;
+
+/// Connections for readers.
+pub(super) async fn readers(address: &Address) -> Result<AnyPool> {
+    pool(address, CONNECTIONS, READER_CACHE).await
+}
+
+/// Connections for writers: SQLite has one at a time, and it keeps its cache; PostgreSQL has the others as well.
+pub(super) async fn writers(address: &Address, readers: &AnyPool) -> Result<AnyPool> {
+    match address.dialect {
+        Dialect::Sqlite => pool(address, 1, WRITER_CACHE).await,
+        Dialect::Postgres => Ok(readers.clone()),
+    }
+}
+
+async fn pool(address: &Address, connections: u32, cache: u32) -> Result<AnyPool> {
     let dialect = address.dialect;
     let options = AnyPoolOptions::new()
-        .max_connections(CONNECTIONS)
+        .max_connections(connections)
         .acquire_timeout(QUEUE)
         // SQLite's connections do not go stale; asking PostgreSQL again costs a round trip that a read can save
         .test_before_acquire(dialect == Dialect::Postgres)
         .after_connect(move |connection, _| {
-            Box::pin(async move { settle(connection, dialect).await.map_err(into_driver) })
+            Box::pin(async move { settle(connection, dialect, cache).await.map_err(into_driver) })
         });
     Ok(options.connect(&address.url).await?)
 }
@@ -113,13 +130,13 @@ fn into_driver(error: Error) -> sqlx::Error {
 
 /// Settings of a connection. SQLite: readers beside one writer (WAL, a property of the file: see `migrate`), a commit is
 /// on disk when it returns, a writer waits for another process's. PostgreSQL keeps its server's settings.
-async fn settle(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
+async fn settle(connection: &mut AnyConnection, dialect: Dialect, cache: u32) -> Result<()> {
     match dialect {
         Dialect::Sqlite => {
             let patience = PATIENCE.as_millis();
             let text = format!(
                 "PRAGMA busy_timeout = {patience}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                 PRAGMA cache_size = -16384;"
+                 PRAGMA cache_size = -{cache};"
             );
             sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await?;
         }
@@ -164,5 +181,25 @@ mod tests {
             assert_eq!(error.code(), "bad_database_address");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_sqlite_acknowledges_is_on_disk_and_readers_do_not_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("x.db").display());
+        let store = crate::Store::open(&url).await.unwrap();
+        for pool in [&store.inner.pool, &store.inner.writers] {
+            let mut connection = pool.acquire().await.unwrap();
+            let mut answers = Vec::new();
+            for text in
+                ["PRAGMA journal_mode", "PRAGMA synchronous", "PRAGMA foreign_keys", "PRAGMA busy_timeout"]
+            {
+                let row = Sql::new(text).row(&mut connection).await.unwrap().unwrap();
+                let number = || row.try_get::<i64, _>(0).map(|n| n.to_string());
+                answers.push(row.try_get::<String, _>(0).or_else(|_| number()).unwrap());
+            }
+            assert_eq!(answers, ["wal", "2", "1", "60000"]);
+        }
+        store.close().await;
     }
 }

@@ -1,7 +1,7 @@
 //! The feed: a page is read from one index, from where the page before ended.
 //!
 //! Without a filter the order's own index gives the page. An author, organisation or topic with few papers is read from
-//! its own index and sorted; one with many is looked up while the order's index is walked.
+//! its own index and sorted, and so are few dates; what has many papers is looked up while the order's index is walked.
 
 use sqlx::AnyConnection;
 
@@ -14,6 +14,12 @@ use crate::store::{Cursor, FeedQuery, Page, Store, identity, read};
 
 /// Up to this many papers are fetched and sorted; more are looked up along the order.
 const FEW: u64 = 5_000;
+
+/// How the statements begin that count papers one by one.
+const COUNT: &str = "SELECT COUNT(*)";
+
+/// Counts that are kept at most.
+const TOTALS: usize = 1_000;
 
 /// A name that papers must have.
 #[derive(Clone, Debug)]
@@ -29,6 +35,8 @@ struct Plan {
     /// First and last date key.
     dates: (Option<i64>, Option<i64>),
     wanted: Vec<Wanted>,
+    /// The dates have few papers: they are read from their index and sorted.
+    few_dates: bool,
 }
 
 impl Store {
@@ -50,8 +58,31 @@ impl Store {
             key: position(query.sort, &Keys::of(&last.record, last.edition.as_ref())),
             id: *id,
         });
-        let total = read::number(total(query, &plan).row(&mut connection).await?.as_ref())?;
+        let total = self.total(&mut connection, total(query, &plan)).await?;
         Ok(Page { items: papers.into_iter().map(|(_, paper)| paper).collect(), next, total })
+    }
+
+    /// What a statement counts. A count of papers is kept until the next write: all pages of a list ask for the same.
+    async fn total(&self, connection: &mut AnyConnection, sql: Sql) -> Result<u64> {
+        if !sql.text.starts_with(COUNT) {
+            return read::number(sql.row(connection).await?.as_ref());
+        }
+        let last = Sql::new("SELECT value FROM meta WHERE name = 'change'").row(&mut *connection).await?;
+        // read before the count: a write between the two makes the count look older than it is, never newer
+        let change = read::number(last.as_ref())?;
+        let key = format!("{sql:?}");
+        let known = self.inner.totals.lock().ok().and_then(|totals| totals.get(&key).copied());
+        if let Some((_, total)) = known.filter(|(at, _)| *at == change) {
+            return Ok(total);
+        }
+        let total = read::number(sql.row(connection).await?.as_ref())?;
+        if let Ok(mut totals) = self.inner.totals.lock() {
+            if totals.len() >= TOTALS {
+                totals.clear();
+            }
+            totals.insert(key, (change, total));
+        }
+        Ok(total)
     }
 }
 
@@ -88,7 +119,19 @@ async fn plan(connection: &mut AnyConnection, query: &FeedQuery) -> Result<Plan>
         wanted.push(Wanted { names, handle, papers });
     }
     wanted.sort_by_key(|wanted| wanted.papers);
-    Ok(Plan { span, dates, wanted })
+    let few_dates = span.is_none()
+        && dates != (None, None)
+        && query.sort != Sort::Newest
+        && read::number(of_dates(dates).row(connection).await?.as_ref())? <= FEW;
+    Ok(Plan { span, dates, wanted, few_dates })
+}
+
+/// The statement that counts the papers of some dates.
+fn of_dates((first, last): (Option<i64>, Option<i64>)) -> Sql {
+    let mut sql =
+        Sql::new("SELECT CAST(SUM(papers) AS BIGINT) FROM tallies WHERE kind = 'day' AND place >= ");
+    sql.arg(first.unwrap_or(0)).push(" AND place <= ").arg(last.unwrap_or(i64::MAX));
+    sql
 }
 
 /// The column that an order sorts by.
@@ -140,7 +183,8 @@ fn period_column(sort: Sort) -> &'static str {
 fn page(query: &FeedQuery, plan: &Plan) -> Sql {
     let mut sql = Sql::new(&format!("SELECT {}", read::COLUMNS));
     filter(&mut sql, query, plan);
-    let column = column(query.sort);
+    // a planner takes no index for the order of an expression
+    let column = format!("{}{}", if plan.few_dates { "+" } else { "" }, column(query.sort));
     if let Some(cursor) = query.after {
         sql.push(&format!(" AND ({column}, p.id) < (")).arg(from_position(query.sort, cursor.key));
         sql.push(", ").arg(cursor.id).push(")");
@@ -201,19 +245,14 @@ fn total(query: &FeedQuery, plan: &Plan) -> Sql {
         [] if !narrowed && first.is_none() && last.is_none() => {
             Sql::new("SELECT papers FROM tallies WHERE kind = 'all' AND place = 0")
         }
-        [] if !narrowed => {
-            let mut sql =
-                Sql::new("SELECT CAST(SUM(papers) AS BIGINT) FROM tallies WHERE kind = 'day' AND place >= ");
-            sql.arg(first.unwrap_or(0)).push(" AND place <= ").arg(last.unwrap_or(i64::MAX));
-            sql
-        }
+        [] if !narrowed => of_dates((first, last)),
         [one] if !narrowed && first.is_none() && last.is_none() => {
             let mut sql = Sql::new(&format!("SELECT papers FROM {} WHERE handle = ", one.names.table()));
             sql.arg(one.handle.as_str());
             sql
         }
         _ => {
-            let mut sql = Sql::new("SELECT COUNT(*)");
+            let mut sql = Sql::new(COUNT);
             filter(&mut sql, query, plan);
             sql
         }
@@ -284,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rare_name_is_read_from_its_own_index_a_common_one_along_the_order() {
+    async fn what_is_rare_is_read_from_its_own_index_what_is_common_along_the_order() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir).await;
         let query = FeedQuery { author: Some("Ada".into()), topic: Some("cs.LG".into()), ..query(Sort::Hot) };
@@ -298,6 +337,12 @@ mod tests {
         let steps = explain(&store, page(&query, &plan)).await;
         assert!(steps[0].contains("INDEX papers_hot"), "{steps:?}");
         assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:?}");
+        let early = FeedQuery { until: "2024-01".parse().ok(), ..self::query(Sort::Hot) };
+        let mut connection = store.inner.pool.acquire().await.unwrap();
+        let plan = super::plan(&mut connection, &early).await.unwrap();
+        drop(connection);
+        let steps = explain(&store, page(&early, &plan)).await;
+        assert!(steps[0].contains("(date_key<?)"), "{steps:?}");
         store.close().await;
     }
 }

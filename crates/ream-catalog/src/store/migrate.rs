@@ -86,8 +86,14 @@ async fn write_ahead(connection: &mut AnyConnection) -> Result<()> {
     loop {
         match Sql::new("PRAGMA journal_mode = WAL").row(connection).await {
             Ok(_) => return Ok(()),
-            Err(error) if begun.elapsed() > Duration::from_secs(10) => return Err(error),
+            Err(error) if !is_busy(&error) || begun.elapsed() > Duration::from_secs(10) => return Err(error),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
+}
+
+/// SQLite's code 5, whatever its extension.
+fn is_busy(error: &Error) -> bool {
+    let Error::Store(sqlx::Error::Database(error)) = error else { return false };
+    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }

@@ -17,6 +17,7 @@ mod sql;
 mod vectors;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -43,9 +44,12 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     pool: AnyPool,
+    writers: AnyPool,
     dialect: connect::Dialect,
     /// Writers of this process queue here and not at SQLite's lock, where waiting is polling.
     writer: tokio::sync::Mutex<()>,
+    /// Counts of the feed: statement, to the change number of the store and the count.
+    totals: std::sync::Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
 /// Where records came from.
@@ -141,8 +145,15 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self> {
         let address = connect::Address::parse(url)?;
         migrate::migrate(&address).await?;
-        let pool = connect::pool(&address).await?;
-        let inner = Inner { pool, dialect: address.dialect, writer: tokio::sync::Mutex::new(()) };
+        let pool = connect::readers(&address).await?;
+        let writers = connect::writers(&address, &pool).await?;
+        let inner = Inner {
+            pool,
+            writers,
+            dialect: address.dialect,
+            writer: tokio::sync::Mutex::default(),
+            totals: std::sync::Mutex::default(),
+        };
         let store = Self { inner: Arc::new(inner) };
         store.rank_again().await?;
         Ok(store)
@@ -150,6 +161,7 @@ impl Store {
 
     /// Closes all connections; handles that are left give errors.
     pub async fn close(&self) {
+        self.inner.writers.close().await;
         self.inner.pool.close().await;
     }
 }

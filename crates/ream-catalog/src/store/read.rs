@@ -37,6 +37,7 @@ impl Store {
     /// The database refuses.
     pub async fn get(&self, handle: &str) -> Result<Option<Stored>> {
         let number = handle.replace('_', "/");
+        let mut connection = self.inner.pool.acquire().await?;
         for (condition, key) in [
             ("p.handle = ", handle),
             ("p.id = (SELECT a.paper FROM aliases a WHERE a.handle = ", handle),
@@ -47,7 +48,7 @@ impl Store {
             if condition.contains('(') {
                 sql.push(")");
             }
-            if let Some(row) = sql.row(&mut *self.inner.pool.acquire().await?).await? {
+            if let Some(row) = sql.row(&mut connection).await? {
                 return Ok(Some(stored(&row)?.1));
             }
         }

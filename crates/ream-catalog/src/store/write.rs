@@ -42,7 +42,7 @@ impl Store {
     /// Waits for its turn and begins a transaction that writes.
     pub(super) async fn begin(&self) -> Result<Write<'_>> {
         let turn = self.inner.writer.lock().await;
-        let mut transaction = connect::begin_write(&self.inner.pool, self.inner.dialect).await?;
+        let mut transaction = connect::begin_write(&self.inner.writers, self.inner.dialect).await?;
         // The row stays locked until the commit, so that writers of other processes wait as well: numbers are given out in
         // the order of commits.
         let take = Sql::new("UPDATE meta SET value = value WHERE name = 'change'");

@@ -289,13 +289,13 @@ fn no_name_leads_out_of_the_folder() {
 
 fn bound_elsewhere_nothing_runs() {
     let home = tempfile::tempdir().unwrap();
-    let away = site(home.path(), edition(false), "192.168.1.5:8040".parse().unwrap());
-    let mut named = site(home.path(), edition(false), "127.0.0.1:8040".parse().unwrap());
-    named.options.hosts.push("papers.lab.example".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        only_read(ream_web::router(away), "192.168.1.5:8040").await;
-        only_read(ream_web::router(named), "papers.lab.example").await;
+        let away = site(home.path(), edition(false), "192.168.1.5:8040".parse().unwrap()).await;
+        let mut named = site(home.path(), edition(false), "127.0.0.1:8040".parse().unwrap()).await;
+        named.options.hosts.push("papers.lab.example".to_owned());
+        only_read(ream_web::router(away).await.unwrap(), "192.168.1.5:8040").await;
+        only_read(ream_web::router(named).await.unwrap(), "papers.lab.example").await;
     });
     assert!(!home.path().join("runs").exists());
 }
