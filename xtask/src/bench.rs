@@ -1,6 +1,7 @@
 //! Recorded workloads: raw numbers, versions and commands under `benches/runs/<date>-<machine>/`.
 
 pub(crate) mod nn;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -54,10 +55,12 @@ struct Machine {
     load_before: String,
 }
 
-const SUITES: [&str; 6] = ["build", "start-up", "overhead", "smoke", "full", NN];
+const SUITES: [&str; 7] = ["build", "start-up", "overhead", "smoke", "full", NN, WEB];
 
-/// The suite that has a module of its own.
+/// Suites that have a module of their own.
 const NN: &str = "nn";
+const WEB: &str = "web";
+const OWN: [&str; 2] = [NN, WEB];
 
 /// Runs suites and writes one JSON file for each.
 pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Result<()> {
@@ -69,13 +72,17 @@ pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Res
         let report = nn::measure(neural)?;
         write(&neural.file(&folder), NN, report, load_before)?;
     }
-    if wanted.iter().all(|w| w == NN) && !wanted.is_empty() {
+    if wanted.iter().any(|w| w == WEB) {
+        let (folder, load_before) = (folder()?, load());
+        write(&folder.join("web.json"), WEB, web::measure()?, load_before)?;
+    }
+    if wanted.iter().all(|w| OWN.contains(&w.as_str())) && !wanted.is_empty() {
         return Ok(());
     }
     let program = build("release", &[])?;
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let folder = folder()?;
-    for suite in SUITES.into_iter().filter(|&suite| suite != NN) {
+    for suite in SUITES.into_iter().filter(|suite| !OWN.contains(suite)) {
         let named = wanted.iter().any(|w| w == suite);
         // Minutes of two cores: only when asked for.
         if !(named || wanted.is_empty() && !matches!(suite, "full" | "build")) {

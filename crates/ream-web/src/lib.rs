@@ -64,7 +64,8 @@ pub struct Site {
 /// What can be chosen of a site.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names besides the loopback ones under which the site answers, with a port where addresses show one.
+    /// Names besides the loopback ones under which the site answers, with a port where addresses show one; with any of
+    /// them nothing can be run.
     pub hosts: Vec<String>,
     /// Largest file that can be uploaded, MiB.
     pub upload_mib: u64,

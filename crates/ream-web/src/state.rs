@@ -115,9 +115,10 @@ impl App {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// Whether papers can be run: only for a reader who sits at this machine.
+    /// Whether papers can be run: only for a reader who sits at this machine. A site that answers under another name is
+    /// reached through a proxy, by others.
     pub(crate) fn can_run(&self) -> bool {
-        self.site.bind.ip().is_loopback()
+        self.site.bind.ip().is_loopback() && self.site.options.hosts.is_empty()
     }
 
     /// Tells everything that lasts to end.

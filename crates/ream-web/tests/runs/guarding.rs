@@ -291,30 +291,34 @@ fn bound_elsewhere_nothing_runs() {
     let home = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let router =
-            ream_web::router(site(home.path(), edition(false), "192.168.1.5:8040".parse().unwrap()).await)
-                .await
-                .unwrap();
-        let consent = Consent { cookie: format!("ream-8040={}", "0".repeat(32)), token: "0".repeat(64) };
-        let (kind, body) = multipart(&consent.token, &[("action", "start")], None);
-        for path in ["/papers/probe/run", "/runs/x/cancel", "/runs/x/resume", "/import"] {
-            let request = Request::post(path)
-                .header("host", "192.168.1.5:8040")
-                .header("content-type", &kind)
-                .header("cookie", &consent.cookie);
-            let answer =
-                router.clone().oneshot(request.body(Body::from(body.clone())).unwrap()).await.unwrap();
-            assert_eq!(answer.status(), 403, "{path}");
-            let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-            assert!(String::from_utf8_lossy(&bytes).contains("<code>runs_off</code>"));
-        }
-        let request =
-            Request::get("/papers/probe/run").header("host", "192.168.1.5:8040").body(Body::empty()).unwrap();
-        let answer = router.clone().oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), 200, "reading works");
-        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-        let page = String::from_utf8_lossy(&bytes);
-        assert!(!page.contains("Start the run") && page.contains("can only be read"), "{page}");
+        let away = site(home.path(), edition(false), "192.168.1.5:8040".parse().unwrap()).await;
+        let mut named = site(home.path(), edition(false), "127.0.0.1:8040".parse().unwrap()).await;
+        named.options.hosts.push("papers.lab.example".to_owned());
+        only_read(ream_web::router(away).await.unwrap(), "192.168.1.5:8040").await;
+        only_read(ream_web::router(named).await.unwrap(), "papers.lab.example").await;
     });
     assert!(!home.path().join("runs").exists());
+}
+
+async fn only_read(router: axum::Router, host: &str) {
+    let consent = Consent { cookie: format!("ream-8040={}", "0".repeat(32)), token: "0".repeat(64) };
+    let (kind, body) = multipart(&consent.token, &[("action", "start")], None);
+    let text = async |request: Request<Body>| {
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    };
+    for path in ["/papers/probe/run", "/runs/x/cancel", "/runs/x/resume", "/import"] {
+        let request = Request::post(path)
+            .header("host", host)
+            .header("content-type", &kind)
+            .header("cookie", &consent.cookie);
+        let (status, page) = text(request.body(Body::from(body.clone())).unwrap()).await;
+        assert!(status == 403 && page.contains("<code>runs_off</code>"), "{path}: {page}");
+    }
+    let (status, page) =
+        text(Request::get("/papers/probe/run").header("host", host).body(Body::empty()).unwrap()).await;
+    assert_eq!(status, 200, "reading works");
+    assert!(!page.contains("Start the run") && page.contains("can only be read"), "{page}");
 }
