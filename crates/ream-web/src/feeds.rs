@@ -145,7 +145,7 @@ pub(crate) async fn list(
     let head = head(shell, title, &home, path, export, updated);
     let next =
         page.next.filter(|_| !limited).map(|after| Source::List(FeedQuery { after: Some(after), ..query }));
-    stream_of(app, shell, export, &head, page.items, next)
+    stream_of(app, shell, export, &head, &page.items, next)
 }
 
 /// The hits of a search, best first.
@@ -164,7 +164,7 @@ async fn search(app: &App, shell: &Shell, params: SearchParams, export: Export) 
         .next
         .filter(|_| !limited && left > 0)
         .map(|after| Source::Search(SearchQuery { after: Some(after), ..query }, left));
-    stream_of(app, shell, export, &head, papers, next)
+    stream_of(app, shell, export, &head, &papers, next)
 }
 
 /// Where the next papers of an export come from.
@@ -230,13 +230,13 @@ fn stream_of(
     shell: &Shell,
     export: Export,
     head: &FeedHead,
-    first: Vec<Stored>,
+    first: &[Stored],
     next: Option<Source>,
 ) -> Result<Response> {
     let written = Written::default();
     let exporter = Exporter::new(export, written.clone(), head).map_err(|e| Error::internal(&e))?;
     let mut under_way = UnderWay { app: app.clone(), origin: shell.origin.clone(), exporter, written, next };
-    for stored in &first {
+    for stored in first {
         write(&mut under_way.exporter, &under_way.origin, stored).map_err(|e| Error::internal(&e))?;
     }
     if under_way.next.is_none() {

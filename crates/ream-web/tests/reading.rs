@@ -1,5 +1,7 @@
 //! The reading pages over a temporary store: what they answer, how they are built, what they refuse.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
