@@ -1,6 +1,7 @@
 //! Every list, search and paper in other forms: Atom, JSON Feed, BibTeX, RIS, CSL-JSON, JSON Lines, CSV. Feeds hold the
 //! beginning of a list, the others the whole of it, written page by page while the reader takes it.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +22,7 @@ use crate::pages::search::SearchParams;
 use crate::params::Params;
 use crate::shell::Shell;
 use crate::state::App;
+use crate::views::is_web;
 
 /// Papers of a feed, unless asked otherwise.
 const FEED: u32 = 50;
@@ -95,8 +97,13 @@ pub(crate) fn one(shell: &Shell, stored: &Stored, export: Export) -> Result<Resp
 
 fn write<W: Write>(exporter: &mut Exporter<W>, origin: &str, stored: &Stored) -> io::Result<()> {
     let page = format!("{origin}/papers/{}", segment(&stored.handle));
+    // Only web addresses become links, whatever a record says.
+    let mut record = Cow::Borrowed(&stored.record);
+    if !record.links.iter().all(|link| is_web(&link.url)) {
+        record.to_mut().links.retain(|link| is_web(&link.url));
+    }
     exporter.write(&Exported {
-        record: &stored.record,
+        record: &record,
         handle: &stored.handle,
         page: Some(&page),
         added: Some(stored.added),
