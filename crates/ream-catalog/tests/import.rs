@@ -233,6 +233,12 @@ fn csl_json() {
         &[Ok(json!({"title": "T"}))],
     );
     check(Format::CslJson, "{\n\"type\": \"book\",\n\"title\": \"T\"}", &[Ok(json!({"title": "T"}))]);
+    // Lines of JSON are no CSL-JSON: what was not read is not passed over in silence.
+    check(
+        Format::CslJson,
+        "{\"type\": \"book\", \"title\": \"T\"}\n{\"type\"",
+        &[Ok(json!({"title": "T"})), Err((2, 2))],
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) struct Shown {
     pub(crate) minutes: Option<f64>,
     /// What its system expects of one seed, where nothing has been run.
     pub(crate) expected: Option<f64>,
-    /// What was measured, as a figure; empty where nothing was. Holds a `<style>` that waits for its nonce.
+    /// What was measured, as a figure; empty where nothing was. Its colours are the page's style.
     pub(crate) figure: String,
 }
 
@@ -42,7 +42,7 @@ impl Board {
         let shown = |entry: &Entry| {
             let reports = reports(entry, runs);
             let figure =
-                figure(entry, &reports).and_then(|f| figure_block(&f, Theme::Auto).ok()).unwrap_or_default();
+                figure(entry, &reports).and_then(|f| figure_block(&f, Theme::Page).ok()).unwrap_or_default();
             let minutes = reports.iter().find_map(|r| r.minutes);
             Shown { minutes, expected: expected(entry), figure, reports }
         };

@@ -1,6 +1,7 @@
 //! Every list, search and paper in other forms: Atom, JSON Feed, BibTeX, RIS, CSL-JSON, JSON Lines, CSV. Feeds hold the
 //! beginning of a list, the others the whole of it, written page by page while the reader takes it.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +22,7 @@ use crate::pages::search::SearchParams;
 use crate::params::Params;
 use crate::shell::Shell;
 use crate::state::App;
+use crate::views::is_web;
 
 /// Papers of a feed, unless asked otherwise.
 const FEED: u32 = 50;
@@ -95,8 +97,13 @@ pub(crate) fn one(shell: &Shell, stored: &Stored, export: Export) -> Result<Resp
 
 fn write<W: Write>(exporter: &mut Exporter<W>, origin: &str, stored: &Stored) -> io::Result<()> {
     let page = format!("{origin}/papers/{}", segment(&stored.handle));
+    // Only web addresses become links, whatever a record says.
+    let mut record = Cow::Borrowed(&stored.record);
+    if !record.links.iter().all(|link| is_web(&link.url)) {
+        record.to_mut().links.retain(|link| is_web(&link.url));
+    }
     exporter.write(&Exported {
-        record: &stored.record,
+        record: &record,
         handle: &stored.handle,
         page: Some(&page),
         added: Some(stored.added),
@@ -138,7 +145,7 @@ pub(crate) async fn list(
     let head = head(shell, title, &home, path, export, updated);
     let next =
         page.next.filter(|_| !limited).map(|after| Source::List(FeedQuery { after: Some(after), ..query }));
-    stream_of(app, shell, export, &head, page.items, next)
+    stream_of(app, shell, export, &head, &page.items, next)
 }
 
 /// The hits of a search, best first.
@@ -157,7 +164,7 @@ async fn search(app: &App, shell: &Shell, params: SearchParams, export: Export) 
         .next
         .filter(|_| !limited && left > 0)
         .map(|after| Source::Search(SearchQuery { after: Some(after), ..query }, left));
-    stream_of(app, shell, export, &head, papers, next)
+    stream_of(app, shell, export, &head, &papers, next)
 }
 
 /// Where the next papers of an export come from.
@@ -223,13 +230,13 @@ fn stream_of(
     shell: &Shell,
     export: Export,
     head: &FeedHead,
-    first: Vec<Stored>,
+    first: &[Stored],
     next: Option<Source>,
 ) -> Result<Response> {
     let written = Written::default();
     let exporter = Exporter::new(export, written.clone(), head).map_err(|e| Error::internal(&e))?;
     let mut under_way = UnderWay { app: app.clone(), origin: shell.origin.clone(), exporter, written, next };
-    for stored in &first {
+    for stored in first {
         write(&mut under_way.exporter, &under_way.origin, stored).map_err(|e| Error::internal(&e))?;
     }
     if under_way.next.is_none() {

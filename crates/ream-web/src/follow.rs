@@ -14,6 +14,8 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub(crate) async fn follow(app: App) {
     let stopping = app.stopping();
     tokio::pin!(stopping);
+    // What an earlier process left undone.
+    app.embed();
     let mut seen = None;
     loop {
         let outcome = look(&app, &mut seen).await;

@@ -39,7 +39,7 @@ impl Gauge {
             (numbers().fold(f64::INFINITY, f64::min), numbers().fold(f64::NEG_INFINITY, f64::max));
         let pad = if high > low { 0.06 * (high - low) } else { 0.5 * high.abs().max(1.0) };
         let scale = (WIDTH - 2.0 * MARGIN) / (high - low + 2.0 * pad);
-        if !scale.is_finite() {
+        if !(high - low).is_finite() || !scale.is_finite() {
             return None;
         }
         let x = |v: f64| MARGIN + (v - low + pad) * scale;

@@ -117,7 +117,8 @@ async fn work(app: &App, import: &Arc<Import>, bytes: Vec<u8>) -> Result<(), Err
     }
     reading.await.map_err(|e| Error::internal(&e))?;
     app.pages.clear();
-    app.refresh().await?;
+    app.site.catalog.refresh().await?;
+    let _alone = app.embedding.lock().await;
     let progress = Arc::clone(import);
     let mut tell = move |done, all| progress.lock().embedded = Some((done, all));
     app.site.catalog.embed_missing(&mut tell).await?;

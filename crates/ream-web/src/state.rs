@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) pages: Pages,
     /// Imports since the start.
     pub(crate) imports: Imports,
+    /// Held by whoever computes meanings.
+    pub(crate) embedding: tokio::sync::Mutex<()>,
     board: RwLock<Arc<Board>>,
     trouble: Mutex<Option<String>>,
     /// What the tokens of forms are made with.
@@ -67,6 +69,7 @@ impl App {
             site,
             pages: Pages::default(),
             imports: Imports::default(),
+            embedding: tokio::sync::Mutex::default(),
             board: RwLock::default(),
             trouble: Mutex::default(),
             secret: Secret::new(),
@@ -84,12 +87,25 @@ impl App {
         self.site.catalog.store()
     }
 
-    /// Lets the search index catch up with the store; pages that were kept are forgotten if it had to.
+    /// Lets the search index catch up with the store; if it had to, pages that were kept are forgotten and the meaning
+    /// of what is new is computed.
     pub(crate) async fn refresh(&self) -> Result<()> {
         if self.site.catalog.refresh().await? > 0 {
             self.pages.clear();
+            self.embed();
         }
         Ok(())
+    }
+
+    /// Computes the meaning of papers that lack it, in the background, unless that is under way.
+    pub(crate) fn embed(&self) {
+        let app = self.clone();
+        tokio::spawn(async move {
+            let Ok(_alone) = app.embedding.try_lock() else { return };
+            if let Err(error) = app.site.catalog.embed_missing(&mut |_, _| {}).await {
+                app.set_trouble(Some(error.to_string()));
+            }
+        });
     }
 
     /// Papers like this one.

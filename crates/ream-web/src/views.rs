@@ -1,6 +1,6 @@
 //! Papers and claims as templates show them.
 
-use ream_catalog::{Record, Stored};
+use ream_catalog::{Date, Record, Stored};
 use ream_lab::report::text::figure_words;
 use ream_lab::time::span;
 use ream_lab::verdict::{State, brief};
@@ -63,7 +63,7 @@ impl Card {
             authors: authors(record, NAMED),
             more_authors: more_authors(record, NAMED),
             organisations: organisations(record),
-            date: record.date.map(|d| d.to_string()).unwrap_or_default(),
+            date: record.date.map(date).unwrap_or_default(),
             family: facts.map(|f| family(&f.family)),
             runs: facts.is_some_and(|f| f.runs),
             claims: facts.map_or(0, |f| f.claims.len()),
@@ -85,6 +85,11 @@ impl Card {
 /// A text that nothing is marked in.
 pub(crate) fn plain(text: &str) -> Pieces {
     if text.is_empty() { Vec::new() } else { vec![(text.to_owned(), false)] }
+}
+
+/// Whether an address may become a link.
+pub(crate) fn is_web(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
 }
 
 /// Authors with their pages, at most so many.
@@ -224,17 +229,51 @@ impl ClaimView {
             rule: report.rule.clone(),
             combines: claim.and_then(|c| c.holds.as_ref()).map(ToString::to_string).unwrap_or_default(),
             reduced: report.scale == Scale::Reduced,
-            seeds: report.seeds,
+            seeds: report.checks.first().map_or(0, |c| c.places.iter().map(|p| p.seeds).max().unwrap_or(0)),
             checks: check_rows(report),
-            deviations: report.deviations.clone(),
+            deviations: report.deviations.iter().map(deviation).collect(),
             stale: match report.stale {
-                Some(true) => "stale: the code has changed since this was measured",
+                Some(true) => "Stale: the code has changed since this was measured",
                 None if report.preset.is_some() => {
-                    "a crate below the paper has changed since; running the smoke preset shows whether this still stands"
+                    "A crate below the paper has changed since; running the smoke preset shows whether this still stands"
                 }
                 _ => "",
             },
         }
+    }
+}
+
+/// A deviation whose parts end without a full stop: the page puts them into sentences.
+pub(crate) fn deviation(deviation: &Deviation) -> Deviation {
+    let bare = |text: &String| text.trim_end_matches('.').to_owned();
+    Deviation {
+        paper: bare(&deviation.paper),
+        here: bare(&deviation.here),
+        why: bare(&deviation.why),
+        affects: deviation.affects.clone(),
+    }
+}
+
+/// A date as readers know it: `2024-05-01`, or `10 February` where the listing shows no year.
+pub(crate) fn date(date: Date) -> String {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let month = date.month().and_then(|m| MONTHS.get(usize::from(m).wrapping_sub(1)));
+    match (date.year(), month, date.day()) {
+        (None, Some(month), Some(day)) => format!("{day} {month}"),
+        _ => date.to_string(),
     }
 }
 

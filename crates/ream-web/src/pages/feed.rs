@@ -292,7 +292,7 @@ pub(crate) async fn feed(
             .collect(),
         exports: crate::feeds::exports("/feed", &params),
     };
-    Ok(fresh(&app, here, &feed)?)
+    fresh(&app, here, &feed)
 }
 
 /// The address of the page after.

@@ -48,9 +48,11 @@ struct PaperPage<'a> {
     claims: Vec<ClaimView>,
     tally: Vec<(Mark, usize)>,
     properties: usize,
-    /// The figure with the request's nonce in its style.
+    /// What is to be known about the age of all claims; a claim says it itself where they differ.
+    stale: &'static str,
+    /// The figure, for the style in the head.
     figure: String,
-    deviations: Vec<&'a Deviation>,
+    deviations: Vec<Deviation>,
     notes: &'a [String],
     runs: Vec<RunView>,
     similar: Vec<SimilarView>,
@@ -157,8 +159,9 @@ fn view<'a>(
         (Some(paper), Some(shown)) => shown.reports.iter().map(|r| ClaimView::new(paper, r)).collect(),
         _ => Vec::new(),
     };
-    let deviations =
-        paper.map(|p| p.deviations.iter().filter(|d| d.affects.is_empty()).collect()).unwrap_or_default();
+    let deviations = paper
+        .map(|p| p.deviations.iter().filter(|d| d.affects.is_empty()).map(views::deviation).collect())
+        .unwrap_or_default();
     PaperPage {
         shell,
         segment: segment(&stored.handle),
@@ -173,7 +176,7 @@ fn view<'a>(
         links: record
             .links
             .iter()
-            .filter(|l| is_web(&l.url) && !is_arxiv(l, record.arxiv.as_deref()))
+            .filter(|l| views::is_web(&l.url) && !is_arxiv(l, record.arxiv.as_deref()))
             .collect(),
         topics: &record.topics,
         summary: facts.map(|f| paragraphs(&f.summary)).unwrap_or_default(),
@@ -181,8 +184,9 @@ fn view<'a>(
         system: None,
         tally: tally(claims.iter().map(|c| c.mark.name)),
         properties: claims.iter().filter(|c| c.property).count(),
+        stale: common_age(&claims),
         claims,
-        figure: shown.map(|s| with_nonce(&s.figure, &shell.nonce)).unwrap_or_default(),
+        figure: shown.map(|s| s.figure.clone()).unwrap_or_default(),
         deviations,
         notes: paper.map(|p| p.notes.as_slice()).unwrap_or_default(),
         runs: Vec::new(),
@@ -190,11 +194,6 @@ fn view<'a>(
         exports: feeds::paper_exports(&stored.handle),
         sources: stored.sources.iter().map(|s| format!("{}: {}", s.kind, s.name)).collect(),
     }
-}
-
-/// Only web addresses become links, whatever a record says.
-fn is_web(url: &str) -> bool {
-    url.starts_with("https://") || url.starts_with("http://")
 }
 
 /// The link to arXiv stands in the head of the page already.
@@ -221,8 +220,8 @@ fn system_view(app: &App, slug: &str, shown: &Shown) -> SystemView {
     }
 }
 
-/// Figures carry a style of their own, which takes effect only with the request's nonce. Everything that comes from a
-/// paper is escaped in them, so that `<style>` is always the renderer's.
-pub(crate) fn with_nonce(html: &str, nonce: &str) -> String {
-    html.replace("<style>", &format!("<style nonce=\"{nonce}\">"))
+/// What all claims say about their age, if they say the same.
+fn common_age(claims: &[ClaimView]) -> &'static str {
+    let first = claims.first().map_or("", |c| c.stale);
+    if claims.iter().all(|c| c.stale == first) { first } else { "" }
 }

@@ -226,7 +226,7 @@ impl Bench {
             slug: paper.slug.clone(),
             href: format!("/papers/{}", segment(&paper.slug)),
             title: paper.title.clone(),
-            date: paper.date.map(|d| d.to_string()).unwrap_or_default(),
+            date: paper.date.map(|d| views::date(d.into())).unwrap_or_default(),
             topic: paper.topic.clone(),
             runs: entry.system.is_some(),
             claims: paper.claims.len(),
