@@ -2,6 +2,7 @@
 
 pub(crate) mod nn;
 mod search;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -55,11 +56,13 @@ struct Machine {
     load_before: String,
 }
 
-const SUITES: [&str; 7] = ["build", "start-up", "overhead", "smoke", "full", NN, SEARCH];
+const SUITES: [&str; 8] = ["build", "start-up", "overhead", "smoke", "full", NN, SEARCH, WEB];
 
 /// Suites that have a module of their own, and run only when they are named.
 const NN: &str = "nn";
 const SEARCH: &str = "search";
+const WEB: &str = "web";
+const OWN: [&str; 3] = [NN, SEARCH, WEB];
 
 /// Runs suites and writes one JSON file for each.
 pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Result<()> {
@@ -76,13 +79,17 @@ pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Res
         let report = search::measure(&neural.only, &file)?;
         write(&file, SEARCH, report, load_before)?;
     }
-    if wanted.iter().all(|w| w == NN || w == SEARCH) && !wanted.is_empty() {
+    if wanted.iter().any(|w| w == WEB) {
+        let (folder, load_before) = (folder()?, load());
+        write(&folder.join("web.json"), WEB, web::measure()?, load_before)?;
+    }
+    if wanted.iter().all(|w| OWN.contains(&w.as_str())) && !wanted.is_empty() {
         return Ok(());
     }
     let program = build("release", &[])?;
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let folder = folder()?;
-    for suite in SUITES.into_iter().filter(|&suite| suite != NN && suite != SEARCH) {
+    for suite in SUITES.into_iter().filter(|suite| !OWN.contains(suite)) {
         let named = wanted.iter().any(|w| w == suite);
         // Minutes of two cores: only when asked for.
         if !(named || wanted.is_empty() && !matches!(suite, "full" | "build")) {

@@ -30,7 +30,7 @@ enum Task {
     },
     /// Recorded workloads; writes a folder under benches/runs
     Bench {
-        /// Which suites: build, start-up, overhead, smoke, full, nn, search; start-up, overhead and smoke when none is named
+        /// Which suites: build, start-up, overhead, smoke, full, nn, search, web; start-up, overhead and smoke when none is named
         suites: Vec<String>,
         /// How often each workload runs
         #[arg(long, default_value_t = 5)]

@@ -1,8 +1,8 @@
 //! One TD3 update (Fujimoto, van Hoof & Meger, 2018), as in `benches/torch/control.py`.
 
-use ream_nn::layers::{Linear, polyak};
+use ream_nn::layers::{Activation, EnsembleMlp, MlpConfig, MlpNet, polyak};
 use ream_nn::training::{Adam, AdamConfig, Optimiser};
-use ream_nn::{Init, Module, Param, Tensor, no_grad, ops};
+use ream_nn::{Init, Module, Tensor, no_grad, ops};
 use ream_rand::Stream;
 
 use crate::data::{self, BATCHES};
@@ -13,38 +13,18 @@ const ACTION: usize = 6;
 const HIDDEN: usize = 256;
 const ROWS: usize = 256;
 
-/// Two hidden layers with ReLU.
-struct Mlp([Linear; 3]);
-
-impl Mlp {
-    fn new(init: &Init, inputs: usize, outputs: usize) -> Self {
-        let sizes = [(inputs, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, outputs)];
-        let mut index = 0;
-        Self(sizes.map(|(from, to)| {
-            index += 1;
-            Linear::new(&init.at(index), from, to, true)
-        }))
-    }
-
-    fn forward(&self, x: &Tensor) -> ream_nn::Result<Tensor> {
-        let [first, second, third] = &self.0;
-        third.forward(&second.forward(&first.forward(x)?.relu())?.relu())
-    }
-}
-
-impl Module for Mlp {
-    fn params(&self) -> Vec<Param> {
-        self.0.iter().flat_map(Module::params).collect()
-    }
+/// Two hidden layers with ReLU; weights from N(0, 1 / inputs), biases zero.
+fn sizes(inputs: usize, outputs: usize) -> MlpConfig {
+    MlpConfig::new(&[inputs, HIDDEN, HIDDEN, outputs], Activation::Relu)
 }
 
 struct Td3 {
     /// For each batch: observation, action, following observation, reward, 0 where the episode ends.
     batches: Vec<[Tensor; 5]>,
-    actor: Mlp,
-    critics: Vec<Mlp>,
-    target_actor: Mlp,
-    target_critics: Vec<Mlp>,
+    actor: MlpNet,
+    critics: EnsembleMlp,
+    target_actor: MlpNet,
+    target_critics: EnsembleMlp,
     actor_optimiser: Adam,
     critic_optimiser: Adam,
     noise: Stream,
@@ -52,22 +32,21 @@ struct Td3 {
 }
 
 pub(crate) fn td3() -> Result<Box<dyn Workload>, Failure> {
-    let critics = |init: &Init| -> Vec<Mlp> {
-        (0..2).map(|i| Mlp::new(&init.at("critic").at(i), OBSERVATION + ACTION, 1)).collect()
-    };
     let init = Init::new(1);
-    let (actor, critics_now) = (Mlp::new(&init.at("actor"), OBSERVATION, ACTION), critics(&init));
+    let actor = || MlpNet::new(&init.at("actor"), &sizes(OBSERVATION, ACTION));
+    let critics = || EnsembleMlp::new(&init.at("critics"), &sizes(OBSERVATION + ACTION, 1), 2);
     // The same seed and names: targets begin as copies.
-    let (target_actor, target_critics) = (Mlp::new(&init.at("actor"), OBSERVATION, ACTION), critics(&init));
+    let (target_actor, target_critics) = (actor()?, critics()?);
     target_actor.freeze();
     target_critics.freeze();
+    let (actor, critics) = (actor()?, critics()?);
     let config = AdamConfig { learning_rate: 3e-4, ..AdamConfig::default() };
     Ok(Box::new(Td3 {
         batches: batches()?,
         actor_optimiser: Adam::new(&actor.params(), config),
-        critic_optimiser: Adam::new(&critics_now.params(), config),
+        critic_optimiser: Adam::new(&critics.params(), config),
         actor,
-        critics: critics_now,
+        critics,
         target_actor,
         target_critics,
         noise: Stream::new(1, "policy noise"),
@@ -107,18 +86,18 @@ impl Td3 {
             let noise = Tensor::randn(&[ROWS, ACTION], 0.2, &mut rng).clamp(-0.5, 0.5);
             let next = self.target_actor.forward(following)?.tanh().add(&noise)?.clamp(-1.0, 1.0);
             let both = ops::concat(&[following, &next], 1)?;
-            let [a, b] = [0, 1].map(|i| self.target_critics[i].forward(&both));
-            reward.add(&going_on.mul(&ops::minimum(&a?, &b?)?)?.mul_scalar(0.99))
+            let value = self.target_critics.smallest(&both)?;
+            reward.add(&going_on.mul(&value)?.mul_scalar(0.99))
         })?;
         let both = ops::concat(&[observation, action], 1)?;
-        let [a, b] = [0, 1].map(|i| ops::mse(&self.critics[i].forward(&both)?, &target));
-        a?.add(&b?)
+        // The mean over both critics, of which the loss is the sum.
+        Ok(self.critics.forward(&both)?.sub(&target)?.square().mean().mul_scalar(2.0))
     }
 
     fn actor_loss(&self, index: usize) -> ream_nn::Result<Tensor> {
         let observation = &self.batches[index][0];
         let both = ops::concat(&[observation, &self.actor.forward(observation)?.tanh()], 1)?;
-        Ok(self.critics[0].forward(&both)?.mean().neg())
+        Ok(self.critics.member(0, &both)?.mean().neg())
     }
 
     /// Targets move by 0.005 towards what they follow.

@@ -22,7 +22,7 @@ use sqlx::{AnyConnection, Connection, Row};
 const SPAN: u32 = 100_000;
 /// Writing tasks of a writer.
 const TASKS: u32 = 2;
-const ROUNDS: u32 = 20;
+const ROUNDS: u32 = 6;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -1,5 +1,7 @@
 //! Import after export is the identity, for every format.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
 use std::convert::Infallible;
 
 use proptest::prelude::*;
@@ -222,7 +224,7 @@ fn ordinary_records_fit_standard_fields() {
             Export::Csv | Export::Jsonl => {}
             // Without a place in JSON Feed.
             Export::JsonFeed => {
-                assert!(file.contains("\"_ream\":{\"doi\":\"10.1000/abc_1\",\"venue\":"), "{file}")
+                assert!(file.contains("\"_ream\":{\"doi\":\"10.1000/abc_1\",\"venue\":"), "{file}");
             }
             Export::Atom => assert!(file.contains("<ream:facts>{}</ream:facts>"), "{file}"),
             _ => assert!(!file.contains("ream"), "{export}: {file}"),

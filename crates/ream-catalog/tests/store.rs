@@ -249,6 +249,13 @@ fn filters_narrow_a_feed() {
                 && r.date.and_then(ream_catalog::Date::year).is_some_and(|y| y >= 2015)
         });
         assert_eq!((page.items.len() as u64, page.total), (wanted, wanted));
+        // the count is kept, until something is written
+        assert_eq!(store.feed(&by_both).await.unwrap().total, wanted);
+        let mut one_more = titled("One more", None);
+        one_more.organisations = vec![organisation];
+        (one_more.topics, one_more.date) = (vec!["cs.LG".into()], "2020".parse().ok());
+        put(&store, &[one_more]).await;
+        assert_eq!(store.feed(&by_both).await.unwrap().total, wanted + 1);
         let runs = FeedQuery { runs_only: true, ..query(Sort::Newest, 10) };
         assert_eq!(handles(&store, &runs).await, ["alpha"]);
         let family = FeedQuery { family: Some("causal".into()), ..query(Sort::Hot, 10) };

@@ -83,7 +83,7 @@ pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
 }
 
 /// Rows of one partial sum over rows.
-const ROWS: usize = 64;
+pub(crate) const ROWS: usize = 64;
 
 /// Adds up the rows of `x` (`[rows, width]`): partial sums of fixed blocks of rows, then the blocks in order.
 pub(crate) fn sum_rows(x: &[f32], width: usize) -> Buffer {

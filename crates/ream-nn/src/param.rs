@@ -91,6 +91,24 @@ impl Param {
         change(value.data_mut());
     }
 
+    /// As [`Param::update`] for several parameters at once: `change` gets the position and the elements of each. A parameter that is
+    /// given again is left out.
+    pub(crate) fn update_all(params: &[&Self], change: impl FnOnce(&mut [(usize, &mut [f32])])) {
+        // Locked in the order of their addresses, so that two threads with common parameters cannot wait for each other.
+        let mut order: Vec<(*const Inner, usize)> =
+            params.iter().enumerate().map(|(i, p)| (Arc::as_ptr(&p.0), i)).collect();
+        order.sort_unstable();
+        order.dedup_by_key(|(address, _)| *address);
+        let mut values: Vec<_> = order
+            .iter()
+            .map(|(_, i)| (*i, params[*i].0.value.write().unwrap_or_else(PoisonError::into_inner)))
+            .collect();
+        values.sort_by_key(|(i, _)| *i);
+        let mut elements: Vec<(usize, &mut [f32])> =
+            values.iter_mut().map(|(i, value)| (*i, value.data_mut())).collect();
+        change(&mut elements);
+    }
+
     /// Stops collecting gradients: an optimiser leaves it alone.
     pub fn freeze(&self) {
         self.0.frozen.store(true, Ordering::Relaxed);
@@ -253,6 +271,17 @@ mod tests {
         assert_eq!(a.to_vec(), Init::new(3).at("a").normal("weight", &[4, 4], 1.0).to_vec());
         assert_ne!(a.to_vec(), init.at("b").normal("weight", &[4, 4], 1.0).to_vec());
         assert_eq!(a.name(), "a.weight");
+    }
+
+    #[test]
+    fn several_parameters_are_changed_at_once_and_each_once() {
+        let init = Init::new(1);
+        let (a, b) = (init.constant("a", &[2], 1.0), init.constant("b", &[1], 2.0));
+        Param::update_all(&[&b, &a, &b], |all| {
+            assert_eq!(all.iter().map(|(i, x)| (*i, x.len())).collect::<Vec<_>>(), [(0, 1), (1, 2)]);
+            all.iter_mut().for_each(|(_, x)| x.iter_mut().for_each(|x| *x += 1.0));
+        });
+        assert_eq!((a.to_vec(), b.to_vec()), (vec![2.0, 2.0], vec![3.0]));
     }
 
     #[test]

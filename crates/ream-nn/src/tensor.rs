@@ -9,6 +9,7 @@ use ream_rand::Rng;
 use crate::autograd::{Sink, grad_enabled};
 use crate::buffer::Buffer;
 use crate::error::{Result, shape};
+use crate::threads;
 
 /// What an operation does with the gradient of its result: it owns that gradient and hands others to the sink.
 pub(crate) type BackwardFn = Box<dyn FnOnce(Buffer, &mut Sink) -> Result<()> + Send>;
@@ -36,6 +37,13 @@ pub(crate) struct Inner {
 /// [`Tensor::backward`] walks back through them.
 #[derive(Clone)]
 pub struct Tensor(Arc<Inner>);
+
+/// Normal numbers that are one job: an even number.
+const NORMALS: usize = 256;
+
+fn fill_normal(out: &mut [f32], deviation: f32, rng: &mut Rng) {
+    out.iter_mut().for_each(|x| *x = rng.normal() as f32 * deviation);
+}
 
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -101,7 +109,24 @@ impl Tensor {
     #[must_use]
     pub fn randn(shape: &[usize], deviation: f32, rng: &mut Rng) -> Self {
         let mut buffer = Buffer::scratch(shape.iter().product());
-        buffer.iter_mut().for_each(|x| *x = rng.normal() as f32 * deviation);
+        let whole = buffer.len() / NORMALS * NORMALS;
+        let (in_chunks, rest) = buffer.split_at_mut(whole);
+        let begun = rng.clone();
+        let at = |i: usize| begun.after_normals(i as u64);
+        // Every chunk begins where the numbers before it end, so a chunk is a job.
+        let rest = match at(whole) {
+            Some(end) if whole > NORMALS => {
+                threads::chunks(in_chunks, NORMALS, |i, part| {
+                    if let Some(mut rng) = at(i) {
+                        fill_normal(part, deviation, &mut rng);
+                    }
+                });
+                *rng = end;
+                rest
+            }
+            _ => &mut *buffer,
+        };
+        fill_normal(rest, deviation, rng);
         Self::constant(buffer, shape)
     }
 
@@ -264,5 +289,29 @@ impl fmt::Debug for Tensor {
         let head = &self.data()[..self.len().min(8)];
         let more = if self.len() > 8 { ", ..." } else { "" };
         write!(f, "Tensor{:?} {head:?}{more}", self.shape())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ream_rand::Stream;
+
+    #[test]
+    fn normal_numbers_are_those_of_the_stream_one_after_another() {
+        for len in [0, 1, 7, NORMALS, 2 * NORMALS, 3 * NORMALS + 5] {
+            for begin in 0..3 {
+                let (mut one, mut all) = (Stream::new(1, "normal").at(2), Stream::new(1, "normal").at(2));
+                // Begun at a block, within a pair, within a block.
+                (0..begin).for_each(|_| assert_eq!(one.normal(), all.normal()));
+                if begin == 2 {
+                    assert_eq!(one.next_u32(), all.next_u32());
+                }
+                let want: Vec<f32> = (0..len).map(|_| one.normal() as f32 * 0.3).collect();
+                assert_eq!(Tensor::randn(&[len], 0.3, &mut all).to_vec(), want, "{len} {begin}");
+                assert_eq!(one.normal(), all.normal());
+                assert_eq!(one.next_u64(), all.next_u64());
+            }
+        }
     }
 }

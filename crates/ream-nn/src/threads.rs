@@ -2,12 +2,14 @@
 //!
 //! A training step is some hundreds of short parallel loops with little between them. Waking a thread costs more than many
 //! of them take, so a worker keeps looking for the next loop for a few tens of microseconds before it sleeps.
+//! Every thread has a share of a loop's jobs, the same for every loop of as many jobs, and takes from the end of others' shares when its own is done:
+//! what a thread wrote in one loop it mostly finds in its own cache in the next, and no thread waits for a late one.
 //! A loop that is asked for while another one runs (from a second thread, or from inside a job) runs on the caller alone:
 //! results never depend on who computes which job, so this changes nothing but time.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
@@ -18,17 +20,66 @@ const OPEN: usize = 1 << 31;
 
 type Job = *const (dyn Fn(usize) + Sync);
 
+/// The loop that runs now: its jobs' work, and how many threads have a share.
+#[derive(Clone, Copy)]
+struct Loop {
+    job: Job,
+    threads: usize,
+}
+
 struct Pool {
-    /// The loop that runs now; valid while `state` has `OPEN` or counts a helper.
-    job: UnsafeCell<Option<(Job, usize)>>,
-    next: AtomicUsize,
+    /// Valid while `state` has `OPEN` or counts a helper.
+    job: UnsafeCell<Option<Loop>>,
     state: AtomicUsize,
     generation: AtomicUsize,
     asleep: AtomicUsize,
     failed: AtomicBool,
     leader: Mutex<()>,
-    workers: OnceLock<Vec<Thread>>,
+    workers: OnceLock<Workers>,
     limit: AtomicUsize,
+}
+
+/// The helpers, and a share for each and for the thread that asks for a loop, which has the first.
+struct Workers {
+    threads: Vec<Thread>,
+    shares: Vec<Share>,
+}
+
+/// The jobs `first..end` of a thread that nobody has taken yet, in the low and the high half; alone on its cache lines.
+#[repr(align(128))]
+#[derive(Default)]
+struct Share(AtomicU64);
+
+impl Share {
+    fn set(&self, first: usize, end: usize) {
+        self.0.store(first as u64 | (end as u64) << 32, Ordering::Relaxed);
+    }
+
+    /// The first job that is left, for the owner.
+    fn take(&self) -> Option<usize> {
+        self.change(|first, end| (first, first + 1, end))
+    }
+
+    /// The last job that is left, for another thread.
+    fn steal(&self) -> Option<usize> {
+        self.change(|first, end| (end - 1, first, end - 1))
+    }
+
+    /// `pick` says which job, and what is left then.
+    fn change(&self, pick: impl Fn(u64, u64) -> (u64, u64, u64)) -> Option<usize> {
+        let mut now = self.0.load(Ordering::Relaxed);
+        loop {
+            let (first, end) = (now & u64::from(u32::MAX), now >> 32);
+            if first >= end {
+                return None;
+            }
+            let (job, first, end) = pick(first, end);
+            match self.0.compare_exchange_weak(now, first | end << 32, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(job as usize),
+                Err(changed) => now = changed,
+            }
+        }
+    }
 }
 
 // SAFETY: `job` is written only by the holder of `leader` while no helper is counted, and read only by counted helpers.
@@ -36,7 +87,6 @@ unsafe impl Sync for Pool {}
 
 static POOL: Pool = Pool {
     job: UnsafeCell::new(None),
-    next: AtomicUsize::new(0),
     state: AtomicUsize::new(0),
     generation: AtomicUsize::new(0),
     asleep: AtomicUsize::new(0),
@@ -75,17 +125,23 @@ pub(crate) fn for_each(jobs: usize, work: &(dyn Fn(usize) + Sync)) {
         return (0..jobs).for_each(work);
     };
     let workers = POOL.workers.get_or_init(|| start(wanted.max(rayon::current_num_threads()) - 1));
+    let threads = wanted.min(jobs).min(workers.shares.len());
+    if u32::try_from(jobs).is_err() || threads == 1 {
+        return (0..jobs).for_each(work);
+    }
     // SAFETY: the reference outlives its use: this function returns only after every helper has left.
     let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(work) };
     // SAFETY: this thread holds `leader` and no helper is counted.
-    unsafe { *POOL.job.get() = Some((job, jobs)) };
-    POOL.next.store(0, Ordering::Relaxed);
+    unsafe { *POOL.job.get() = Some(Loop { job, threads }) };
+    for (i, share) in workers.shares[..threads].iter().enumerate() {
+        share.set(jobs * i / threads, jobs * (i + 1) / threads);
+    }
     POOL.state.store(OPEN, Ordering::SeqCst);
     POOL.generation.fetch_add(1, Ordering::SeqCst);
     if POOL.asleep.load(Ordering::SeqCst) > 0 {
-        workers.iter().take((wanted - 1).min(jobs - 1)).for_each(Thread::unpark);
+        workers.threads.iter().take(threads - 1).for_each(Thread::unpark);
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| drain(work, jobs)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| drain(work, &workers.shares[..threads], 0)));
     POOL.state.fetch_and(!OPEN, Ordering::SeqCst);
     let mut spins = 0_usize;
     while POOL.state.load(Ordering::Acquire) != 0 {
@@ -100,41 +156,51 @@ pub(crate) fn for_each(jobs: usize, work: &(dyn Fn(usize) + Sync)) {
     }
 }
 
-fn drain(work: &(dyn Fn(usize) + Sync), jobs: usize) {
-    loop {
-        let i = POOL.next.fetch_add(1, Ordering::Relaxed);
-        if i >= jobs {
-            return;
+/// Runs the jobs of share `own`, then what the others have not come to.
+fn drain(work: &(dyn Fn(usize) + Sync), shares: &[Share], own: usize) {
+    while let Some(job) = shares[own].take() {
+        work(job);
+    }
+    for other in (1..shares.len()).map(|i| &shares[(own + i) % shares.len()]) {
+        while let Some(job) = other.steal() {
+            work(job);
         }
-        work(i);
     }
 }
 
 /// Starts the helpers; fewer when the system gives no more threads.
-fn start(count: usize) -> Vec<Thread> {
-    (0..count)
+fn start(count: usize) -> Workers {
+    let threads: Vec<Thread> = (0..count)
         .map_while(|index| {
             std::thread::Builder::new()
                 .name(format!("ream-nn-{index}"))
-                .spawn(move || helper(index))
+                .spawn(move || helper(index + 1))
                 .ok()
                 .map(|handle| handle.thread().clone())
         })
-        .collect()
+        .collect();
+    let shares = (0..=threads.len()).map(|_| Share::default()).collect();
+    Workers { threads, shares }
 }
 
-fn helper(index: usize) {
+/// The life of the thread that has share `own`.
+fn helper(own: usize) {
     let mut seen = 0;
     loop {
         seen = wait_for_work(seen);
-        if index + 1 >= threads() || !join() {
+        if own >= threads() || !join() {
             continue;
         }
         // SAFETY: counted in `state`, so the leader keeps the job alive and does not write it.
-        if let Some((job, jobs)) = unsafe { *POOL.job.get() } {
+        let now = unsafe { *POOL.job.get() };
+        // A loop runs, so the workers are there.
+        if let (Some(Loop { job, threads }), Some(workers)) = (now, POOL.workers.get())
+            && own < threads
+        {
+            let shares = &workers.shares[..threads];
             // SAFETY: as above; the pointee is `Sync`.
-            if catch_unwind(AssertUnwindSafe(|| drain(unsafe { &*job }, jobs))).is_err() {
-                POOL.next.store(jobs, Ordering::Relaxed);
+            if catch_unwind(AssertUnwindSafe(|| drain(unsafe { &*job }, shares, own))).is_err() {
+                shares.iter().for_each(|share| share.set(0, 0));
                 POOL.failed.store(true, Ordering::Relaxed);
             }
         }
@@ -200,6 +266,17 @@ impl Shared {
         unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len.min(self.1 - start)) }
     }
 
+    /// As [`Shared::part`], for parts that outlive this handle: jobs that pass several rooms around.
+    ///
+    /// # Safety
+    /// As for [`Shared::part`], and the part must not be used after the slice is gone.
+    pub(crate) unsafe fn owned_part<'a>(self, at: std::ops::Range<usize>) -> &'a mut [f32] {
+        let end = at.end.min(self.1);
+        let start = at.start.min(end);
+        // SAFETY: within the slice; disjointness and lifetime are the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), end - start) }
+    }
+
     pub(crate) fn pointer(&self) -> *mut f32 {
         self.0
     }
@@ -213,6 +290,27 @@ pub(crate) fn chunks(out: &mut [f32], size: usize, work: impl Fn(usize, &mut [f3
     for_each(jobs, &|i| {
         // SAFETY: chunk `i` belongs to job `i` alone.
         work(i * size, unsafe { shared.part(i * size, size) });
+    });
+}
+
+/// As [`chunks`] over several arrays in one loop: `work(which array, first index, chunk)`.
+pub(crate) fn chunks_of_all(
+    arrays: &mut [(usize, &mut [f32])],
+    size: usize,
+    work: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    let size = size.max(1);
+    let jobs: Vec<(usize, Shared, usize)> = arrays
+        .iter_mut()
+        .flat_map(|(which, array)| {
+            let (which, len, shared) = (*which, array.len(), Shared::new(array));
+            (0..len).step_by(size).map(move |start| (which, shared, start))
+        })
+        .collect();
+    for_each(jobs.len(), &|i| {
+        let (which, shared, start) = jobs[i];
+        // SAFETY: the chunks of all arrays are disjoint, each is one job's.
+        work(which, start, unsafe { shared.part(start, size) });
     });
 }
 
@@ -240,6 +338,31 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn chunks_of_several_arrays_are_each_met_once() {
+        set_threads(3);
+        let mut arrays: Vec<Vec<f32>> = [0, 1, 9, 10, 25].map(|len| vec![0.0; len]).into();
+        let mut parts: Vec<(usize, &mut [f32])> =
+            arrays.iter_mut().map(Vec::as_mut_slice).enumerate().collect();
+        chunks_of_all(&mut parts, 10, |which, start, chunk| {
+            for (i, x) in chunk.iter_mut().enumerate() {
+                *x += (100 * which + start + i) as f32;
+            }
+        });
+        for (which, array) in arrays.iter().enumerate() {
+            assert!(array.iter().enumerate().all(|(i, x)| *x == (100 * which + i) as f32));
+        }
+    }
+
+    #[test]
+    fn shares_are_taken_from_both_ends_and_run_out() {
+        let share = Share::default();
+        assert_eq!((share.take(), share.steal()), (None, None));
+        share.set(3, 6);
+        assert_eq!((share.take(), share.steal(), share.take()), (Some(3), Some(5), Some(4)));
+        assert_eq!((share.take(), share.steal()), (None, None));
     }
 
     #[test]

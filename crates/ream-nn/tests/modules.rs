@@ -98,8 +98,13 @@ fn cases(seed: u64) -> Result<Vec<Case>> {
     add!("downsample", [2, 6, 6, 4], Downsample::new(&at("down"), 4, 6), |m, x| m.forward(x));
     add!("upsample", [2, 3, 3, 4], Upsample::new(&at("up"), 4, 6), |m, x| m.forward(x));
     let net = MlpConfig::new(&[6, 16, 3], Activation::Tanh);
-    add!("perceptron", [5, 6], MlpNet::new(&at("net"), &net)?, |m, x| m.forward(x));
-    add!("ensemble", [5, 6], EnsembleMlp::new(&at("ensemble"), &net, 3)?, |m, x| m.forward(x));
+    add!("perceptron", [150, 6], MlpNet::new(&at("net"), &net)?, |m, x| m.forward(x));
+    add!("ensemble", [150, 6], EnsembleMlp::new(&at("ensemble"), &net, 3)?, |m, x| m.forward(x));
+    // Rows that each thread passes through all layers, and the few that go layer by layer.
+    let wide = MlpConfig::new(&[6, 96, 96, 1], Activation::Relu);
+    add!("wide perceptron", [150, 6], MlpNet::new(&at("wide_net"), &wide)?, |m, x| m.forward(x));
+    add!("wide ensemble", [150, 6], EnsembleMlp::new(&at("wide_twins"), &wide, 2)?, |m, x| m.forward(x));
+    add!("perceptron of few rows", [5, 6], MlpNet::new(&at("few_net"), &net)?, |m, x| m.forward(x));
     add!("policy", [5, 6], GaussianHead::new(&at("policy"), 6, 2, (-5.0, 2.0))?, |m, x| {
         let law = m.forward(x)?;
         law.mode().add(&law.sample_with(&Tensor::full(&[5, 2], 0.3))?.0)

@@ -154,6 +154,15 @@ impl Rng {
         radius * cos
     }
 
+    /// These numbers from the place that `count` more calls of [`Rng::normal`] lead to, without making them: for jobs that share a long draw.
+    /// `None` for an odd count, or when this is not where a pair of normal numbers begins with a block of its own.
+    #[must_use]
+    pub fn after_normals(&self, count: u64) -> Option<Self> {
+        // A pair takes two uniform numbers of two words: one block of four.
+        let at_a_block = self.used == 4 && self.spare.is_none() && count.is_multiple_of(2);
+        at_a_block.then(|| Self { block: self.block + count / 2, ..self.clone() })
+    }
+
     /// Exponential with mean 1.
     #[inline]
     pub fn exponential(&mut self) -> f64 {
@@ -216,6 +225,24 @@ mod tests {
             philox([u32::MAX; 2], [u32::MAX; 4]),
             [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
         );
+    }
+
+    #[test]
+    fn normal_numbers_can_be_begun_further_on() {
+        let begun = Stream::new(1, "normal").at(3);
+        for count in [0_u64, 2, 10] {
+            let mut there = begun.clone();
+            (0..count).for_each(|_| _ = there.normal());
+            let mut jumped = begun.after_normals(count).unwrap();
+            assert_eq!([jumped.normal(), jumped.normal()], [there.normal(), there.normal()]);
+        }
+        assert!(begun.after_normals(3).is_none());
+        let mut within = begun.clone();
+        within.normal();
+        assert!(within.after_normals(2).is_none());
+        let mut word = begun;
+        word.next_u32();
+        assert!(word.after_normals(2).is_none());
     }
 
     #[test]

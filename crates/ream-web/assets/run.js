@@ -52,13 +52,17 @@
     box.replaceChildren(heading, body);
   });
 
-  on("warnings", (texts) => {
+  const fill = (list, texts) => {
     const items = texts.map((text) => {
       const item = document.createElement("li");
       item.textContent = text;
       return item;
     });
-    by("warning-list").replaceChildren(...items);
+    list.replaceChildren(...items);
+  };
+  on("seeds", (texts) => fill(by("seeds"), texts));
+  on("warnings", (texts) => {
+    fill(by("warning-list"), texts);
     by("warnings").hidden = texts.length === 0;
   });
 

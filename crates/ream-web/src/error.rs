@@ -22,12 +22,14 @@ pub struct Error {
     pub code: &'static str,
     /// What was wrong and what would be right.
     pub message: String,
+    /// Byte offset into the query where it stops making sense, where the input is one.
+    pub position: Option<usize>,
 }
 
 impl Error {
     /// An error of any status.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), position: None }
     }
 
     /// What was asked for is not here.
@@ -49,6 +51,18 @@ impl Error {
 impl From<askama::Error> for Error {
     fn from(error: askama::Error) -> Self {
         Self::internal(&error)
+    }
+}
+
+impl From<ream_catalog::Error> for Error {
+    fn from(error: ream_catalog::Error) -> Self {
+        use ream_catalog::Error as Catalog;
+        let status = match error {
+            Catalog::Query { .. } | Catalog::Cursor(_) => StatusCode::BAD_REQUEST,
+            Catalog::NotFound(_) => StatusCode::NOT_FOUND,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { status, code: error.code(), position: error.position(), message: error.to_string() }
     }
 }
 

@@ -4,13 +4,26 @@
 //! templates of `templates/`, checked when they are compiled and escaped; `assets/` holds the one style sheet and the one
 //! script, neither of which a page needs to be usable. Errors are one page with a status and a stable code.
 
+mod address;
+mod api;
 mod assets;
+mod board;
+mod cache;
+mod calendar;
+mod edition;
 mod error;
+mod feeds;
+mod follow;
+mod gauge;
 mod guard;
+mod imports;
+mod marks;
 mod pages;
+mod params;
 mod runs;
 mod shell;
 mod state;
+mod views;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -18,9 +31,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use ream_catalog::Catalog;
 use ream_lab::{Edition, Runs};
 use tokio::net::TcpListener;
 
+pub use edition::edition_papers;
 pub use error::{Error, Result};
 pub use runs::RunLimits;
 
@@ -28,6 +43,8 @@ use state::App;
 
 /// What a site is made of.
 pub struct Site {
+    /// Papers: store and search.
+    pub catalog: Catalog,
     /// Papers and systems of the program.
     pub edition: Arc<Edition>,
     /// Where runs are.
@@ -47,7 +64,8 @@ pub struct Site {
 /// What can be chosen of a site.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names besides the loopback ones under which the site answers, with a port where addresses show one.
+    /// Names besides the loopback ones under which the site answers, with a port where addresses show one; with any of
+    /// them nothing can be run.
     pub hosts: Vec<String>,
     /// Largest file that can be uploaded, MiB.
     pub upload_mib: u64,
@@ -61,8 +79,9 @@ impl Default for Options {
     }
 }
 
-/// Answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most. Runs go on
-/// without the site; those that another process has left behind are taken over.
+/// Answers on `listener` until `stop`; requests that are under way are finished, for ten seconds at the most. Meanwhile
+/// the catalogue's edition, runs and search index are kept current. Runs go on without the site; those that another
+/// process has left behind are taken over.
 ///
 /// # Errors
 /// The listener fails.
@@ -73,6 +92,7 @@ pub async fn serve(
 ) -> Result<()> {
     site.bind = listener.local_addr().map_err(|e| Error::internal(&e))?;
     let app = App::new(site);
+    tokio::spawn(follow::follow(app.clone()));
     let manager = app.manager.clone();
     tokio::task::spawn_blocking(move || manager.adopt());
     let stopper = app.clone();
@@ -84,12 +104,23 @@ pub async fn serve(
     Ok(())
 }
 
-/// The site as a service, for tests and for whoever has a listener of another kind.
-pub fn router(site: Site) -> Router {
-    routes(&App::new(site))
+/// The site as a service, for tests and for whoever has a listener of another kind. The catalogue is brought up to date
+/// once; only [`serve`] follows what happens later.
+///
+/// # Errors
+/// The store or the folder of runs cannot be read.
+pub async fn router(site: Site) -> Result<Router> {
+    let app = App::new(site);
+    follow::look(&app, &mut None).await?;
+    Ok(routes(&app))
 }
 
 fn routes(app: &App) -> Router {
-    let all = Router::new().merge(pages::routes()).merge(runs::routes()).merge(assets::routes());
+    let all = Router::new()
+        .merge(pages::routes())
+        .merge(feeds::routes())
+        .merge(api::routes())
+        .merge(runs::routes())
+        .merge(assets::routes());
     guard::protect(all, app).with_state(app.clone())
 }

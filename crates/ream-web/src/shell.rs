@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
+use axum::http::header;
 use axum::http::request::Parts;
 
 use crate::assets;
@@ -17,12 +18,14 @@ pub(crate) struct Shell {
     pub(crate) csrf: String,
     /// Whether papers can be run from this site.
     pub(crate) can_run: bool,
+    /// Scheme and host as the reader asked for them: feeds need whole addresses.
+    pub(crate) origin: String,
 }
 
 impl Shell {
     /// A shell outside of a request.
     pub(crate) fn bare() -> Self {
-        Self { nonce: String::new(), csrf: String::new(), can_run: false }
+        Self { nonce: String::new(), csrf: String::new(), can_run: false, origin: String::new() }
     }
 
     /// Address of the style sheet.
@@ -61,6 +64,9 @@ impl FromRequestParts<App> for Shell {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let marks = parts.extensions.get::<Marks>().cloned().unwrap_or_default();
-        Ok(Self { nonce: marks.nonce, csrf: marks.csrf, can_run: app.can_run() })
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.map_or_else(|| app.site.bind.to_string(), str::to_owned);
+        let origin = format!("http://{host}");
+        Ok(Self { nonce: marks.nonce, csrf: marks.csrf, can_run: app.can_run(), origin })
     }
 }

@@ -2,13 +2,18 @@
 
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ream_catalog::{Similar, Store};
 use tokio::sync::watch;
 
 use crate::Site;
+use crate::board::Board;
+use crate::cache::Pages;
+use crate::error::Result;
 use crate::guard::Secret;
+use crate::imports::Imports;
 use crate::runs::{Channels, Known, Manager, Reports};
 
 /// A handle on the site; cheap to clone.
@@ -19,6 +24,14 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     /// What the program handed in.
     pub(crate) site: Site,
+    /// Pages that were just made.
+    pub(crate) pages: Pages,
+    /// Imports since the start.
+    pub(crate) imports: Imports,
+    /// Held by whoever computes meanings.
+    pub(crate) embedding: tokio::sync::Mutex<()>,
+    board: RwLock<Arc<Board>>,
+    trouble: Mutex<Option<String>>,
     /// What the tokens of forms are made with.
     pub(crate) secret: Secret,
     /// Starts runs.
@@ -54,6 +67,11 @@ impl App {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         Self(Arc::new(Shared {
             site,
+            pages: Pages::default(),
+            imports: Imports::default(),
+            embedding: tokio::sync::Mutex::default(),
+            board: RwLock::default(),
+            trouble: Mutex::default(),
             secret: Secret::new(),
             manager,
             channels: Channels::default(),
@@ -64,9 +82,59 @@ impl App {
         }))
     }
 
-    /// Whether papers can be run: only for a reader who sits at this machine.
+    /// The store of papers.
+    pub(crate) fn store(&self) -> &Store {
+        self.site.catalog.store()
+    }
+
+    /// Lets the search index catch up with the store; if it had to, pages that were kept are forgotten and the meaning
+    /// of what is new is computed.
+    pub(crate) async fn refresh(&self) -> Result<()> {
+        if self.site.catalog.refresh().await? > 0 {
+            self.pages.clear();
+            self.embed();
+        }
+        Ok(())
+    }
+
+    /// Computes the meaning of papers that lack it, in the background, unless that is under way.
+    pub(crate) fn embed(&self) {
+        let app = self.clone();
+        tokio::spawn(async move {
+            let Ok(_alone) = app.embedding.try_lock() else { return };
+            if let Err(error) = app.site.catalog.embed_missing(&mut |_, _| {}).await {
+                app.set_trouble(Some(error.to_string()));
+            }
+        });
+    }
+
+    /// Papers like this one.
+    pub(crate) async fn similar(&self, handle: &str, most: usize) -> Result<Vec<Similar>> {
+        Ok(self.site.catalog.similar(handle, most).await?)
+    }
+
+    /// How the edition's claims stand.
+    pub(crate) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_board(&self, board: Arc<Board>) {
+        *self.board.write().unwrap_or_else(PoisonError::into_inner) = board;
+    }
+
+    /// What could not be kept current the last time.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Whether papers can be run: only for a reader who sits at this machine. A site that answers under another name is
+    /// reached through a proxy, by others.
     pub(crate) fn can_run(&self) -> bool {
-        self.site.bind.ip().is_loopback()
+        self.site.bind.ip().is_loopback() && self.site.options.hosts.is_empty()
     }
 
     /// Tells everything that lasts to end.

@@ -65,6 +65,14 @@ pub(crate) enum Command {
     /// Data sets: list, fetch, verify
     #[command(subcommand)]
     Data(Data),
+    /// Search the collection
+    Search(Search),
+    /// Bring papers into the collection
+    Import(Import),
+    /// Write papers of the collection
+    Export(Export),
+    /// Serve the site on this machine
+    Serve(Serve),
     /// Completions for a shell
     Completions {
         /// Which shell
@@ -267,4 +275,87 @@ pub(crate) enum Data {
         /// Data sets; all that are here when none is named
         ids: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Words, "phrases", prefix*, AND OR NOT, author: year:2024.. verdict:confirmed runs:<2min
+    #[arg(required = true)]
+    pub(crate) query: Vec<String>,
+    /// By words, by meaning, or both fused
+    #[arg(long, value_enum, default_value_t = SearchMode::Fused)]
+    pub(crate) mode: SearchMode,
+    /// How many papers
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) limit: u32,
+    /// Go on after this cursor (printed below a page)
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchMode {
+    /// Words
+    Text,
+    /// Sentence embeddings
+    Meaning,
+    /// Both, fused by reciprocal rank
+    Fused,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// A file, or - for standard input; gzip and zip are opened
+    pub(crate) file: PathBuf,
+    /// The format, where its beginning does not tell
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Do not compute embeddings for meaning search now
+    #[arg(long)]
+    pub(crate) no_embed: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("format").required(true))]
+pub(crate) struct Export {
+    /// BibTeX
+    #[arg(long, group = "format")]
+    pub(crate) bibtex: bool,
+    /// RIS
+    #[arg(long, group = "format")]
+    pub(crate) ris: bool,
+    /// CSL-JSON
+    #[arg(long, group = "format")]
+    pub(crate) csl: bool,
+    /// JSON lines
+    #[arg(long, group = "format")]
+    pub(crate) jsonl: bool,
+    /// Comma-separated values
+    #[arg(long, group = "format")]
+    pub(crate) csv: bool,
+    /// Atom
+    #[arg(long, group = "format")]
+    pub(crate) atom: bool,
+    /// JSON Feed
+    #[arg(long, group = "format")]
+    pub(crate) json_feed: bool,
+    /// Only papers that this search finds
+    #[arg(long, value_name = "QUERY")]
+    pub(crate) search: Option<String>,
+    /// Only this paper
+    #[arg(long, value_name = "PAPER", conflicts_with = "search")]
+    pub(crate) paper: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Port; 0 takes a free one
+    #[arg(long, default_value_t = 4711)]
+    pub(crate) port: u16,
+    /// Address to listen on. On any but a loopback address nothing can be run or imported
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(crate) bind: std::net::IpAddr,
+    /// Open the site in a browser
+    #[arg(long)]
+    pub(crate) open: bool,
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::io::{IsTerminal, Write};
+use std::process::{Command, Stdio};
 
 use ream_lab::report::text::Paint;
 use ream_lab::{Error, Result, RunProgress, time};
@@ -84,6 +85,15 @@ impl Meter {
     }
 }
 
+/// Opens a page in the user's browser.
+pub(crate) fn open(address: &str) -> Result<()> {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let started = Command::new(program).arg(address).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    started
+        .map(drop)
+        .map_err(|e| Error::Input(format!("cannot start `{program}` ({e}); open {address} in a browser")))
+}
+
 /// Asks a yes-or-no question when someone is there to answer.
 pub(crate) fn ask(question: &str) -> bool {
     if !interactive() {
@@ -118,6 +128,42 @@ impl Download {
             eprint!("\r\u{1b}[2K{line}");
         } else if bytes >= self.told + 20_000_000 {
             self.told = bytes;
+            eprintln!("{line}");
+        }
+    }
+
+    pub(crate) fn done(&self) {
+        if self.terminal {
+            eprint!("\r\u{1b}[2K");
+        }
+    }
+}
+
+/// How many of something are done, on standard error.
+pub(crate) struct Count {
+    what: &'static str,
+    terminal: bool,
+    told: u64,
+}
+
+impl Count {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, terminal: std::io::stderr().is_terminal(), told: 0 }
+    }
+
+    pub(crate) fn tell(&mut self, done: u64) {
+        self.line(done, &format!("{done} {}", self.what));
+    }
+
+    pub(crate) fn tell_of(&mut self, done: u64, all: u64) {
+        self.line(done, &format!("{done} of {all} {}", self.what));
+    }
+
+    fn line(&mut self, done: u64, line: &str) {
+        if self.terminal {
+            eprint!("\r\u{1b}[2K{line}");
+        } else if done >= self.told + 10_000 {
+            self.told = done;
             eprintln!("{line}");
         }
     }

@@ -16,17 +16,26 @@ pub(crate) fn elements(
     map: &dyn Fn(Map<String, Value>) -> Result<Read, Fault>,
 ) -> Result<(), Stop> {
     source.skip_while(is_space)?;
-    match source.peek()?.first() {
-        Some(b'[') => source.byte()?,
-        Some(b'{') => return object(source, sink, key, single, map),
+    let whole = match source.peek()?.first() {
+        Some(b'[') => {
+            source.byte()?;
+            array(source, sink, map)?;
+            true
+        }
+        Some(b'{') => object(source, sink, key, single, map)?,
         _ => {
-            return Err(Stop::File(
-                Fault::new("the file is no JSON array", "`[`, or an object that holds one"),
-                source.line,
-            ));
+            let fault = Fault::new("the file is no JSON array", "`[`, or an object that holds one");
+            return Err(Stop::File(fault, source.line));
         }
     };
-    array(source, sink, map)
+    source.skip_while(is_space)?;
+    let line = source.line;
+    if whole && !source.peek()?.is_empty() {
+        let fault =
+            Fault::new("something stands after the end of the JSON", "one array or object, and nothing else");
+        return sink.record(line, Err(fault));
+    }
+    Ok(())
 }
 
 /// The rest of an array whose `[` was taken.
@@ -60,14 +69,15 @@ fn array(
     }
 }
 
-/// An object that holds the array under `key`, or is the only element itself.
+/// An object that holds the array under `key`, or is the only element itself. Whether it was read to its end: what stands
+/// after the array is not.
 fn object(
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
     key: &str,
     single: bool,
     map: &dyn Fn(Map<String, Value>) -> Result<Read, Fault>,
-) -> Result<(), Stop> {
+) -> Result<bool, Stop> {
     let start = source.line;
     source.byte()?;
     // What stands before the array is kept, in case that there is none.
@@ -77,7 +87,10 @@ fn object(
         source.skip_while(|b| is_space(b) || b == b',')?;
         let line = source.line;
         match source.peek()?.first() {
-            None => return sink.record(start, Err(Fault::new("the object does not end", "`}`"))),
+            None => {
+                let fault = Fault::new("the object does not end", "`}`");
+                return sink.record(start, Err(fault)).map(|()| false);
+            }
             Some(b'}') => break,
             Some(_) => {}
         }
@@ -93,7 +106,7 @@ fn object(
         source.skip_while(is_space)?;
         if name_text.trim_matches('"') == key && source.peek()?.first() == Some(&b'[') {
             source.byte()?;
-            return array(source, sink, map);
+            return array(source, sink, map).map(|()| false);
         }
         let end = value(source, &mut text, sink.limits.record)?;
         if end != End::Whole || kept.len() + text.len() > sink.limits.record {
@@ -112,8 +125,10 @@ fn object(
             start,
         ));
     }
+    source.byte()?;
     kept.push(b'}');
-    sink.record(start, serde_json::from_slice(&kept).map_err(|error| not_json(&error)).and_then(map))
+    let read = serde_json::from_slice(&kept).map_err(|error| not_json(&error)).and_then(map);
+    sink.record(start, read).map(|()| true)
 }
 
 pub(crate) fn not_json(error: &serde_json::Error) -> Fault {

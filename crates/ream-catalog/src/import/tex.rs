@@ -10,6 +10,8 @@ use tables::{accent, dropped_command, sign};
 
 /// Nested groups beyond this are read as text.
 const DEPTH: usize = 100;
+/// Characters of mathematics that an export leaves as they are.
+const MATHEMATICS: usize = 500;
 
 /// Plain text of TeX. Commands that are not known stay as they are written.
 pub(crate) fn untexified(tex: &str) -> String {
@@ -92,7 +94,7 @@ impl Reader<'_> {
             self.text.push_str(sign);
         } else if name == "href" {
             self.rest = self.rest.trim_start();
-            if self.starts("{") {
+            if self.depth < DEPTH && self.starts("{") {
                 let at = self.text.len();
                 self.depth += 1;
                 self.group();
@@ -129,20 +131,18 @@ impl Reader<'_> {
     fn accented(&mut self, mark: char) {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
         // Without a letter to stand on, an accent is nothing; the brace belongs to the group around it.
-        if self.rest.starts_with('}') {
+        if self.rest.starts_with('}') || self.depth >= DEPTH {
             return;
         }
         let at = self.text.len();
+        self.depth += 1;
         match self.next() {
-            None => return,
-            Some('{') => {
-                self.depth += 1;
-                self.group();
-                self.depth -= 1;
-            }
+            None => {}
+            Some('{') => self.group(),
             Some('\\') => self.command(),
             Some(c) => self.text.push(c),
         }
+        self.depth -= 1;
         let base = self.text.split_off(at);
         let mut letters = base.chars();
         let Some(first) = letters.next() else { return };
@@ -238,7 +238,9 @@ pub(crate) fn texified(text: &str) -> String {
 
 /// The length of `$...$` at the start of the text, where it is surely mathematics and safe to write as it stands.
 fn mathematics_length(text: &str) -> Option<usize> {
-    let inside_end = unescaped_dollar(&text[1..])?;
+    // Longer ones are not worth the search, which starts again at every dollar sign.
+    let near = text.char_indices().nth(MATHEMATICS).map_or(text, |(end, _)| &text[..end]);
+    let inside_end = unescaped_dollar(&near[1..])?;
     let inside = &text[1..=inside_end];
     let open = inside.starts_with(char::is_whitespace) || inside.ends_with(char::is_whitespace);
     let balanced = group_length(&format!("{{{inside}}}")) == Some(inside.len() + 2);

@@ -15,6 +15,12 @@ use crate::store::{Cursor, FeedQuery, Page, Store, identity, read};
 /// Up to this many papers are fetched and sorted; more are looked up along the order.
 const FEW: u64 = 5_000;
 
+/// How the statements begin that count papers one by one.
+const COUNT: &str = "SELECT COUNT(*)";
+
+/// Counts that are kept at most.
+const TOTALS: usize = 1_000;
+
 /// A name that papers must have.
 #[derive(Clone, Debug)]
 struct Wanted {
@@ -52,8 +58,31 @@ impl Store {
             key: position(query.sort, &Keys::of(&last.record, last.edition.as_ref())),
             id: *id,
         });
-        let total = read::number(total(query, &plan).row(&mut connection).await?.as_ref())?;
+        let total = self.total(&mut connection, total(query, &plan)).await?;
         Ok(Page { items: papers.into_iter().map(|(_, paper)| paper).collect(), next, total })
+    }
+
+    /// What a statement counts. A count of papers is kept until the next write: all pages of a list ask for the same.
+    async fn total(&self, connection: &mut AnyConnection, sql: Sql) -> Result<u64> {
+        if !sql.text.starts_with(COUNT) {
+            return read::number(sql.row(connection).await?.as_ref());
+        }
+        let last = Sql::new("SELECT value FROM meta WHERE name = 'change'").row(&mut *connection).await?;
+        // read before the count: a write between the two makes the count look older than it is, never newer
+        let change = read::number(last.as_ref())?;
+        let key = format!("{sql:?}");
+        let known = self.inner.totals.lock().ok().and_then(|totals| totals.get(&key).copied());
+        if let Some((_, total)) = known.filter(|(at, _)| *at == change) {
+            return Ok(total);
+        }
+        let total = read::number(sql.row(connection).await?.as_ref())?;
+        if let Ok(mut totals) = self.inner.totals.lock() {
+            if totals.len() >= TOTALS {
+                totals.clear();
+            }
+            totals.insert(key, (change, total));
+        }
+        Ok(total)
     }
 }
 
@@ -223,7 +252,7 @@ fn total(query: &FeedQuery, plan: &Plan) -> Sql {
             sql
         }
         _ => {
-            let mut sql = Sql::new("SELECT COUNT(*)");
+            let mut sql = Sql::new(COUNT);
             filter(&mut sql, query, plan);
             sql
         }

@@ -17,6 +17,7 @@ mod sql;
 mod vectors;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,8 @@ struct Inner {
     dialect: connect::Dialect,
     /// Writers of this process queue here and not at SQLite's lock, where waiting is polling.
     writer: tokio::sync::Mutex<()>,
+    /// Counts of the feed: statement, to the change number of the store and the count.
+    totals: std::sync::Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
 /// Where records came from.
@@ -144,7 +147,13 @@ impl Store {
         migrate::migrate(&address).await?;
         let pool = connect::readers(&address).await?;
         let writers = connect::writers(&address, &pool).await?;
-        let inner = Inner { pool, writers, dialect: address.dialect, writer: tokio::sync::Mutex::new(()) };
+        let inner = Inner {
+            pool,
+            writers,
+            dialect: address.dialect,
+            writer: tokio::sync::Mutex::default(),
+            totals: std::sync::Mutex::default(),
+        };
         let store = Self { inner: Arc::new(inner) };
         store.rank_again().await?;
         Ok(store)

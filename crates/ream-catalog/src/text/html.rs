@@ -116,19 +116,16 @@ fn without_markup(text: &str) -> Cow<'_, str> {
     if !text.contains(['<', '&']) {
         return Cow::Borrowed(text);
     }
-    let (html, elements) = only_known(text);
-    if elements == 0 && !html.contains('&') {
-        return Cow::Borrowed(text);
-    }
+    let Some(html) = only_known(text) else { return Cow::Borrowed(text) };
     let clean = CLEANER.clean(&html).to_string();
     Cow::Owned(decoded(&clean))
 }
 
-/// The text with every `<` and `&` escaped that starts neither a known element, a comment nor an entity; and how many
-/// elements it kept.
-fn only_known(text: &str) -> (String, usize) {
+/// The text with every `<` and `&` escaped that starts neither a known element, a comment nor an entity. Nothing where
+/// the text has none of them.
+fn only_known(text: &str) -> Option<String> {
     let mut html = String::with_capacity(text.len() + 16);
-    let mut elements = 0;
+    let (mut elements, mut entities) = (0, 0);
     let mut rest = text;
     // Found once: to look for them at every element would cost the square of the length.
     let lower = text.to_ascii_lowercase();
@@ -138,7 +135,9 @@ fn only_known(text: &str) -> (String, usize) {
         html.push_str(&rest[..at]);
         rest = &rest[at..];
         if rest.starts_with('&') {
-            html.push_str(if is_entity(rest) { "&" } else { "&amp;" });
+            let entity = is_entity(rest);
+            entities += usize::from(entity);
+            html.push_str(if entity { "&" } else { "&amp;" });
             rest = &rest[1..];
             continue;
         }
@@ -154,7 +153,7 @@ fn only_known(text: &str) -> (String, usize) {
         rest = &rest[length..];
     }
     html.push_str(rest);
-    (html, elements)
+    (elements + entities > 0).then_some(html)
 }
 
 fn is_entity(text: &str) -> bool {

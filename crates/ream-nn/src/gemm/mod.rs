@@ -11,6 +11,7 @@
 mod dots;
 mod kernel;
 mod pack;
+mod packed;
 mod pairs;
 
 use std::cell::{Cell, RefCell};
@@ -18,6 +19,7 @@ use std::cell::{Cell, RefCell};
 use crate::simd::{self, Isa};
 use crate::threads::{self, Shared};
 use kernel::{Call, Kernels};
+pub(crate) use packed::Packed;
 
 /// Length of the inner dimension that one pass of the micro-kernel runs along.
 const KC: usize = 192;
@@ -30,7 +32,7 @@ const MANY_ELEMENTS: usize = 1 << 17;
 /// Below this many multiply-adds a product runs on the calling thread.
 pub(crate) const SERIAL: usize = 200_000;
 /// Up to this many rows of A, B is read in place rather than packed when its rows are contiguous.
-const SKINNY: usize = 16;
+pub(crate) const SKINNY: usize = 16;
 
 /// How the operands of a matrix product are held while they are multiplied. Sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -284,19 +286,26 @@ impl Plan<'_> {
     }
 
     fn pack_b(&self, kernels: &Kernels, packed: &mut [f32]) {
-        let panels = self.n.div_ceil(kernels.width);
         let shared = Shared::new(packed);
-        let jobs = panels * self.k.div_ceil(KC);
-        run_jobs(jobs, self.parallel, &|job| {
-            let (block, panel) = (job / panels, job % panels);
-            let (k0, kc) = self.block(block);
-            let depth = kernels.packed_depth(kc);
-            let (first, width) = self.columns(kernels, panel);
-            let offset = kernels.packed_depth(k0) * self.padded_n() + first * depth;
-            // SAFETY: every panel of every block has its own place.
-            let out = unsafe { shared.part(offset, width * depth) };
-            pack::panel(out, self.b, k0, kc, first, width, kernels.half);
-        });
+        run_jobs(self.packing_jobs(kernels), self.parallel, &|job| self.pack_panel(kernels, shared, 0, job));
+    }
+
+    /// One for every block of every panel of B.
+    fn packing_jobs(&self, kernels: &Kernels) -> usize {
+        self.n.div_ceil(kernels.width) * self.k.div_ceil(KC)
+    }
+
+    /// Packs the panel and block of this job to its place after `start`.
+    fn pack_panel(&self, kernels: &Kernels, packed: Shared, start: usize, job: usize) {
+        let panels = self.n.div_ceil(kernels.width);
+        let (block, panel) = (job / panels, job % panels);
+        let (k0, kc) = self.block(block);
+        let depth = kernels.packed_depth(kc);
+        let (first, width) = self.columns(kernels, panel);
+        let offset = start + kernels.packed_depth(k0) * self.padded_n() + first * depth;
+        // SAFETY: every panel of every block has its own place.
+        let out = unsafe { packed.part(offset, width * depth) };
+        pack::panel(out, self.b, k0, kc, first, width, kernels.half);
     }
 
     /// Start and length of a block of the inner dimension.

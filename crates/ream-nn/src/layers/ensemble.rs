@@ -1,10 +1,10 @@
 //! Several perceptrons of one make evaluated together: twin critics, ensembles of world models.
 //!
-//! Member `i` computes `h_{l+1} = act(W_{l,i} h_l + b_{l,i})`; each layer is one batched product over all members.
+//! Member `i` computes `h_{l+1} = act(W_{l,i} h_l + b_{l,i})`; all members run in one operation.
 
 use crate::error::{Result, config, shape};
-use crate::layers::mlp::{Activation, MlpConfig};
-use crate::ops;
+use crate::layers::mlp::MlpConfig;
+use crate::ops::{self, Activation};
 use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
 
@@ -57,14 +57,12 @@ impl EnsembleMlp {
     /// # Errors
     /// When the sizes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut h = x.clone();
-        for (l, (weight, bias)) in self.layers.iter().enumerate() {
-            h = ops::batched_linear(&h, &weight.tensor(), Some(&bias.tensor()))?;
-            if l + 1 < self.layers.len() {
-                h = self.activation.apply(&h);
-            }
-        }
-        Ok(h)
+        ops::batched_mlp(x, &self.tensors(), self.activation, 0..self.members)
+    }
+
+    /// Weight and bias of every layer as they are now.
+    fn tensors(&self) -> Vec<(Tensor, Option<Tensor>)> {
+        self.layers.iter().map(|(weight, bias)| (weight.tensor(), Some(bias.tensor()))).collect()
     }
 
     /// One member alone, `[batch, d_in]` to `[batch, d_out]`.
@@ -75,18 +73,8 @@ impl EnsembleMlp {
         if i >= self.members {
             return shape("EnsembleMlp", format!("member {i}, there are {}", self.members));
         }
-        let mut h = x.clone();
-        for (l, (weight, bias)) in self.layers.iter().enumerate() {
-            let part = |p: &Param| -> Result<Tensor> {
-                let all = p.tensor();
-                all.narrow(0, i, 1)?.reshape(&all.shape()[1..])
-            };
-            h = ops::linear(&h, &part(weight)?, Some(&part(bias)?))?;
-            if l + 1 < self.layers.len() {
-                h = self.activation.apply(&h);
-            }
-        }
-        Ok(h)
+        let y = ops::batched_mlp(x, &self.tensors(), self.activation, i..i + 1)?;
+        y.reshape(&y.shape()[1..])
     }
 
     /// The smallest of the members' outputs, `[batch, d_out]`: the clipped double estimate of TD3 and SAC (Fujimoto et al., 2018).

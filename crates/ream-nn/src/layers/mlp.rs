@@ -12,46 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, config};
 use crate::layers::{LayerNorm, Linear};
-use crate::ops;
+use crate::ops::{self, Activation};
 use crate::param::{Init, Module, Param};
 use crate::tensor::Tensor;
-
-/// The function between two layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    /// `max(x, 0)`.
-    #[default]
-    Relu,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// Gaussian error linear unit, tanh form.
-    Gelu,
-    /// `x sigmoid(x)`.
-    Silu,
-    /// `x` for positive x, else `e^x - 1`.
-    Elu,
-}
-
-impl Activation {
-    /// Element by element.
-    #[must_use]
-    pub fn apply(self, x: &Tensor) -> Tensor {
-        match self {
-            Self::Relu => x.relu(),
-            Self::Tanh => x.tanh(),
-            Self::Gelu => x.gelu(),
-            Self::Silu => x.silu(),
-            Self::Elu => x.elu(),
-        }
-    }
-
-    /// The gain of an orthogonal beginning that keeps the scale of activations: `sqrt 2` for rectifiers, 5/3 for tanh.
-    #[must_use]
-    pub fn gain(self) -> f32 {
-        if self == Self::Tanh { 5.0 / 3.0 } else { core::f32::consts::SQRT_2 }
-    }
-}
 
 /// How the weights of an [`MlpNet`] begin. Biases begin at zero, with `Uniform` as the weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -226,6 +189,9 @@ impl MlpNet {
     /// # Errors
     /// When the last axis is not `d_in`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(plain) = self.plain() {
+            return ops::mlp(x, &plain, self.activation);
+        }
         let mut h = x.clone();
         for (l, layer) in self.layers.iter().enumerate() {
             h = layer.forward(&h)?;
@@ -234,6 +200,15 @@ impl MlpNet {
             }
         }
         Ok(h)
+    }
+
+    /// Weight and bias of every layer, when nothing stands between a layer and its activation.
+    fn plain(&self) -> Option<Vec<(Tensor, Option<Tensor>)>> {
+        let plain = |layer: &Layer| layer.norm.is_none() && layer.u.is_none();
+        self.layers.iter().all(plain).then(|| {
+            let layers = self.layers.iter().map(|layer| &layer.linear);
+            layers.map(|linear| (linear.weight.tensor(), linear.bias.as_ref().map(Param::tensor))).collect()
+        })
     }
 
     /// The hidden features before the last layer, `[.., hidden]`.

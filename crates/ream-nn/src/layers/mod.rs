@@ -15,6 +15,7 @@ mod position;
 mod ssm;
 mod transformer;
 
+pub use crate::ops::Activation;
 pub use attention::{Attention, AttentionSizes, CrossAttention};
 pub use conv::{BatchNorm, Conv2d, ConvTranspose2d, Downsample, GroupNorm, ResBlock, Upsample};
 pub use ensemble::EnsembleMlp;
@@ -22,7 +23,7 @@ pub use film::{Film, film};
 pub use gru::{Gru, Lstm};
 pub use linear::{Embedding, Linear, Mlp, SwiGlu};
 pub use lora::{Lora, LoraPerSample};
-pub use mlp::{Activation, Beginning, MlpConfig, MlpNet, orthogonal};
+pub use mlp::{Beginning, MlpConfig, MlpNet, orthogonal};
 pub use moe::{Gates, Moe, MoeConfig, Routed};
 pub use norm::{AdaLn, LayerNorm, RmsNorm};
 pub use policy::{GaussianHead, SquashedGaussian, polyak};

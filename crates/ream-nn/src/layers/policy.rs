@@ -152,12 +152,12 @@ pub fn polyak(target: &dyn Module, source: &dyn Module, tau: f32) -> Result<()> 
             format!("`{}` has shape {:?}, the source's `{}` {:?}", t.name(), t.shape(), s.name(), s.shape()),
         );
     }
-    for (target, source) in target.iter().zip(&source) {
-        let source = source.tensor();
-        target.update(|t| {
-            threads::chunks(t, kernels::CHUNK, |i, t| towards(t, &source.data()[i..i + t.len()], tau));
+    let sources: Vec<Tensor> = source.iter().map(Param::tensor).collect();
+    Param::update_all(&target.iter().collect::<Vec<_>>(), |targets| {
+        threads::chunks_of_all(targets, kernels::CHUNK, |which, i, t| {
+            towards(t, &sources[which].data()[i..i + t.len()], tau);
         });
-    }
+    });
     Ok(())
 }
 

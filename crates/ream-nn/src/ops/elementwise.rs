@@ -8,36 +8,52 @@ use crate::kernels;
 use crate::simd::{self, fma, vectorised};
 use crate::tensor::Tensor;
 
-/// Operations whose derivative is written in the input (`from input`) or in the result (`from output`).
+/// Operations whose derivative is written in the input (`from input`) or in the result (`from output`): a method of [`Tensor`] each,
+/// and a module with its loops for operations that fuse it.
 macro_rules! unary {
     ($($(#[$meta:meta])* $name:ident from $kept:ident: |$x:ident| $f:expr, |$z:ident| $d:expr;)*) => {
-        $(impl Tensor {
+        $(pub(super) mod $name {
+            use super::*;
+
+            vectorised! {
+                pub(in crate::ops) fn forward(out: &mut [f32], x: &[f32]) {
+                    let _ = FMA;
+                    for (out, x) in out.iter_mut().zip(x) {
+                        let $x = *x;
+                        *out = $f;
+                    }
+                }
+            }
+            vectorised! {
+                #[allow(dead_code, reason = "not every operation is fused somewhere")]
+                pub(in crate::ops) fn in_place(x: &mut [f32]) {
+                    let _ = FMA;
+                    for x in x.iter_mut() {
+                        let $x = *x;
+                        *x = $f;
+                    }
+                }
+            }
+            vectorised! {
+                /// Multiplies a gradient by the derivative.
+                pub(in crate::ops) fn backward(grad: &mut [f32], kept: &[f32]) {
+                    let _ = FMA;
+                    for (grad, kept) in grad.iter_mut().zip(kept) {
+                        let $z = *kept;
+                        *grad *= $d;
+                    }
+                }
+            }
+        }
+        impl Tensor {
             $(#[$meta])*
             #[must_use]
             pub fn $name(&self) -> Self {
-                vectorised! {
-                    fn forward(out: &mut [f32], x: &[f32]) {
-                        let _ = FMA;
-                        for (out, x) in out.iter_mut().zip(x) {
-                            let $x = *x;
-                            *out = $f;
-                        }
-                    }
-                }
-                vectorised! {
-                    fn backward(grad: &mut [f32], kept: &[f32]) {
-                        let _ = FMA;
-                        for (grad, kept) in grad.iter_mut().zip(kept) {
-                            let $z = *kept;
-                            *grad *= $d;
-                        }
-                    }
-                }
-                let out = Arc::new(kernels::map(self.data(), forward));
+                let out = Arc::new(kernels::map(self.data(), $name::forward));
                 let kept = unary!(@keep $kept, self, out);
                 let parent = self.clone();
                 Self::derived(stringify!($name), self.shape(), out, &[self], move |mut grad, sink| {
-                    kernels::update(&mut grad, &kept, backward);
+                    kernels::update(&mut grad, &kept, $name::backward);
                     sink.add(&parent, grad);
                     Ok(())
                 })

@@ -1,5 +1,6 @@
 //! Operations on tensors, each with its backward.
 
+mod activation;
 mod attention;
 mod batched;
 mod conv;
@@ -10,6 +11,7 @@ mod linear;
 mod loss;
 mod lstm;
 mod mask;
+mod mlp;
 mod norm;
 mod norm_group;
 mod pool;
@@ -20,6 +22,7 @@ mod route;
 mod scan;
 mod shape;
 
+pub use activation::Activation;
 pub(crate) use attention::{Cached, cached_attention};
 pub use attention::{Heads, attention, cross_attention, ragged_self_attention, self_attention};
 pub use batched::batched_linear;
@@ -32,6 +35,7 @@ pub use loss::{bce_with_logits, cross_entropy, mse, token_losses};
 pub(crate) use loss::{log_sum_exp, row_max, softmax_row};
 pub use lstm::lstm;
 pub use mask::Mask;
+pub use mlp::{batched_mlp, mlp};
 pub use norm::{gated_add, layer_norm, modulate, rms_norm};
 pub use norm_group::{BatchStatistics, batch_norm, batch_norm_with, group_norm, group_norm_silu};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, upsample_nearest};

@@ -121,36 +121,38 @@ vectorised! {
 }
 
 impl Adam {
-    /// An optimiser of these parameters.
+    /// An optimiser of these parameters, each given once.
     #[must_use]
     pub fn new(params: &[Param], config: AdamConfig) -> Self {
         let moments = params.iter().map(|p| Moments::new(p, config.decay_matrices_only)).collect();
         Self { config, params: params.to_vec(), moments }
     }
 
-    fn update(config: &AdamConfig, moments: &mut Moments, gradient: &[f32], factor: f32) {
+    /// The constants of this parameter's next step.
+    fn next(config: &AdamConfig, moments: &mut Moments, factor: f32) -> AdamStep {
         moments.steps += 1;
         let t = moments.steps as f64;
         let c1 = 1.0 - libm::pow(f64::from(config.beta1), t);
         let c2 = 1.0 - libm::pow(f64::from(config.beta2), t);
         let rate = config.learning_rate * factor;
-        let step = AdamStep {
+        AdamStep {
             rate: (f64::from(rate) / c1) as f32,
             keep: if moments.decays { 1.0 - rate * config.weight_decay } else { 1.0 },
             beta1: config.beta1,
             beta2: config.beta2,
             root_correction: (1.0 / c2.sqrt()) as f32,
             epsilon: config.epsilon,
-        };
-        let (first, second) = (Shared::new(&mut moments.first), Shared::new(&mut moments.second));
-        moments.param.update(|weights| {
-            threads::chunks(weights, CHUNK, |i, w| {
-                // SAFETY: chunk `i` of both moments belongs to this job alone.
-                let (m, v) = unsafe { (first.part(i, w.len()), second.part(i, w.len())) };
-                adam_chunk(w, m, v, &gradient[i..i + w.len()], &step);
-            });
-        });
+        }
     }
+}
+
+/// A parameter while it is changed.
+struct Change<'a> {
+    param: &'a Param,
+    gradient: &'a [f32],
+    first: Shared,
+    second: Shared,
+    step: AdamStep,
 }
 
 impl Optimiser for Adam {
@@ -163,15 +165,27 @@ impl Optimiser for Adam {
     }
 
     fn step(&mut self, gradients: &Gradients, factor: f32) {
-        for moments in &mut self.moments {
-            if moments.param.is_frozen() {
-                continue;
-            }
-            let param = moments.param.clone();
-            if let Some(gradient) = gradients.get(&param) {
-                Self::update(&self.config, moments, gradient, factor);
-            }
-        }
+        let changes: Vec<Change<'_>> = self
+            .moments
+            .iter_mut()
+            .filter(|moments| !moments.param.is_frozen())
+            .filter_map(|moments| {
+                let gradient = gradients.get(&moments.param)?;
+                let step = Self::next(&self.config, moments, factor);
+                let (first, second) = (Shared::new(&mut moments.first), Shared::new(&mut moments.second));
+                Some(Change { param: &moments.param, gradient, first, second, step })
+            })
+            .collect();
+        let params: Vec<&Param> = changes.iter().map(|change| change.param).collect();
+        // All parameters in one loop: most are too small for one of their own.
+        Param::update_all(&params, |weights| {
+            threads::chunks_of_all(weights, CHUNK, |which, i, w| {
+                let change = &changes[which];
+                // SAFETY: chunk `i` of both moments belongs to this job alone.
+                let (m, v) = unsafe { (change.first.part(i, w.len()), change.second.part(i, w.len())) };
+                adam_chunk(w, m, v, &change.gradient[i..i + w.len()], &change.step);
+            });
+        });
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {

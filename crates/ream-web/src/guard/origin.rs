@@ -21,7 +21,7 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
         Ok(()) if changes(request.method()) && !app.can_run() => Error::new(
             StatusCode::FORBIDDEN,
             "runs_off",
-            "This site can only be read: papers are run and imported where it listens on a loopback address (ream serve without --bind).",
+            "This site can only be read: papers are run and imported where it listens on a loopback address and has no other name (ream serve without --bind and --host).",
         )
         .into_response(),
         Ok(()) => next.run(request).await,

@@ -1,17 +1,46 @@
 //! Pages that are read.
 
+pub(crate) mod feed;
+mod import;
+mod names;
+mod paper;
+mod ranking;
+pub(crate) mod scoreboard;
+pub(crate) mod search;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use askama::Template;
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::error::{Error, Result};
+use crate::marks::Mark;
 use crate::shell::Shell;
 use crate::state::App;
 
+/// Headers of every page: readers ask again, and may be told that nothing has changed.
+const HEADERS: [(HeaderName, &str); 2] =
+    [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+
 pub(crate) fn routes() -> Router<App> {
     Router::new()
+        .route("/", get(feed::feed))
+        .route("/search", get(search::search))
+        .route("/papers/{handle}", get(paper::paper))
+        .route("/scoreboard", get(scoreboard::scoreboard))
+        .route("/families/{family}", get(scoreboard::family))
+        .route("/authors", get(names::authors))
+        .route("/authors/{handle}", get(names::author))
+        .route("/organisations", get(names::organisations))
+        .route("/organisations/{handle}", get(names::organisation))
+        .route("/ranking", get(ranking::ranking))
+        .route("/import", import::routes())
+        .route("/import/{number}", get(import::report))
         .route("/about", get(about))
         .route("/keys", get(keys))
         .route("/healthz", get(healthz))
@@ -21,12 +50,33 @@ pub(crate) fn routes() -> Router<App> {
 
 /// Answers with a rendered template.
 pub(crate) fn page(template: &impl Template) -> Result<Response> {
-    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
-    Ok((headers, template.render()?).into_response())
+    Ok((HEADERS, template.render()?).into_response())
 }
 
-async fn healthz() -> &'static str {
-    "ok\n"
+/// Answers with a rendered template that is the same for every reader, and keeps it for a moment.
+pub(crate) fn fresh(app: &App, address: &str, template: &impl Template) -> Result<Response> {
+    let page = Bytes::from(template.render()?);
+    app.pages.put(address, page.clone());
+    Ok(cached(page))
+}
+
+/// Answers with a page that was kept.
+pub(crate) fn cached(page: Bytes) -> Response {
+    (HEADERS, page).into_response()
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// `ok`, and what could not be kept current, if anything.
+async fn healthz(State(app): State<App>) -> String {
+    match app.trouble() {
+        Some(trouble) => format!("ok\nnot current: {trouble}\n"),
+        None => "ok\n".to_owned(),
+    }
 }
 
 async fn nothing() -> Error {
@@ -34,21 +84,19 @@ async fn nothing() -> Error {
 }
 
 async fn wrong_method() -> Error {
-    Error::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "This address does not take that method.",
-    )
+    let message = "This address does not take that method.";
+    Error::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
 #[derive(Template)]
 #[template(path = "about.html")]
 struct About<'a> {
     shell: &'a Shell,
+    marks: [Mark; 6],
 }
 
 async fn about(shell: Shell) -> Result<Response> {
-    page(&About { shell: &shell })
+    page(&About { shell: &shell, marks: Mark::all() })
 }
 
 #[derive(Template)]

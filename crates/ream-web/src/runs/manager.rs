@@ -92,7 +92,11 @@ impl Manager {
         allowance.write(&dir)?;
         let smoke = plan.preset == Preset::Smoke && !plan.modified;
         let job = Job { id: record.id.clone(), timed: plan.needs.timed, smoke, slots, retry_failed: false };
-        self.queue(job)?;
+        if let Err(error) = self.queue(job) {
+            // Somebody else took the last place meanwhile: nothing was started, so nothing stays.
+            let _ = std::fs::remove_dir_all(dir.root());
+            return Err(error);
+        }
         Ok(record.id)
     }
 

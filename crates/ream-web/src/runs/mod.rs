@@ -14,6 +14,7 @@ mod live;
 mod manager;
 mod order;
 mod reports;
+mod seeds;
 mod show;
 mod stream;
 mod tables;

@@ -1,7 +1,5 @@
 //! `/runs/{id}`: a run while it goes on, and after it.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -13,7 +11,8 @@ use ream_lab::{Report, RunDir, RunRecord, time};
 use super::claims::{ClaimView, not_evidence};
 use super::limits::Allowance;
 use super::live::Live;
-use super::manager::{Place, standing};
+use super::manager::standing;
+use super::seeds::lines;
 use super::stream::Progress;
 use super::tables::TableView;
 use super::{CHART_WIDTH, blocking, open, uploads};
@@ -46,7 +45,10 @@ struct RunView {
     limits: Option<Allowance>,
     seconds: String,
     not_evidence: String,
-    seeds: Vec<SeedView>,
+    /// How each seed stands.
+    seeds: Vec<String>,
+    /// Whether there is something to judge by.
+    judged: bool,
     claims: Vec<ClaimView>,
     charts: Vec<Drawing>,
     figures: Vec<Drawing>,
@@ -58,15 +60,6 @@ struct RunView {
     config: String,
     record: RunRecord,
     digest: String,
-}
-
-/// One seed: number, state, why, how far in per cent.
-struct SeedView {
-    seed: u64,
-    state: &'static str,
-    why: String,
-    percent: Option<u32>,
-    what: String,
 }
 
 /// A figure as the lab draws it: escaped there, so it goes into the page as it is.
@@ -121,7 +114,8 @@ impl RunView {
             limits: allowance,
             seconds: dir.wall_seconds()?.map(time::span).unwrap_or_default(),
             not_evidence: not_evidence(&report.not_evidence),
-            seeds: seeds(&record, &report, &live, &place),
+            seeds: lines(&record, &ream_lab::state(dir, &record)?, &live.steps(), &place),
+            judged: !report.finished.is_empty(),
             claims: report.claims.iter().map(ClaimView::new).collect(),
             charts: draw_charts(&live)?,
             figures: draw_figures(dir, &report, &live)?,
@@ -144,46 +138,11 @@ impl RunView {
             record,
         })
     }
-
-    fn verdicts_shown(&self) -> bool {
-        self.seeds.iter().any(|seed| seed.state == "finished")
-    }
 }
 
 fn live_samples(live: &Live) -> Vec<(String, String)> {
     let named = |seed: u64, title: &str| format!("{title} (seed {seed})");
     live.samples().into_iter().map(|(seed, title, text)| (named(seed, title), text.to_owned())).collect()
-}
-
-fn seeds(record: &RunRecord, report: &Arc<Report>, live: &Live, place: &Place) -> Vec<SeedView> {
-    let steps = live.steps();
-    let view = |seed: &u64| {
-        let step = steps.get(seed);
-        let percent = step.map(|step| (100.0 * step.fraction) as u32);
-        let what = step.map(|step| step.what.clone()).unwrap_or_default();
-        let found =
-            |list: &[(u64, String)]| list.iter().find(|(other, _)| other == seed).map(|(_, why)| why.clone());
-        if report.finished.contains(seed) {
-            return SeedView {
-                seed: *seed,
-                state: "finished",
-                why: String::new(),
-                percent: Some(100),
-                what: String::new(),
-            };
-        }
-        if let Some(why) = found(&report.failed) {
-            return SeedView { seed: *seed, state: "failed", why, percent, what };
-        }
-        let (state, why) = match place {
-            Place::Waiting(_) => ("queued", String::new()),
-            Place::Driven { .. } if step.is_some() => ("running", String::new()),
-            Place::Driven { .. } => ("waiting", String::new()),
-            Place::Elsewhere => ("unfinished", found(&report.unfinished).unwrap_or_default()),
-        };
-        SeedView { seed: *seed, state, why, percent, what }
-    };
-    record.seeds.iter().map(view).collect()
 }
 
 fn draw_charts(live: &Live) -> Result<Vec<Drawing>> {

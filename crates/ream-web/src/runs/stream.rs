@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -24,19 +24,22 @@ use tokio::sync::watch;
 
 use super::live::Live;
 use super::manager::{Place, standing};
+use super::seeds::lines;
 use super::{CHART_WIDTH, open};
 use crate::error::{Error, Result};
 use crate::state::App;
 
 /// How often a run's files are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
+/// How long a channel that nobody watches stays.
+const LINGER: Duration = Duration::from_secs(20);
 /// Streams at once, of all runs together.
 const MOST_STREAMS: usize = 64;
 
-/// All channels that someone watches.
+/// All channels that someone watches, or did a moment ago.
 #[derive(Default)]
 pub(crate) struct Channels {
-    open: Mutex<BTreeMap<String, Weak<Channel>>>,
+    open: Mutex<BTreeMap<String, Arc<Channel>>>,
     streams: Arc<AtomicUsize>,
     /// Tells this process's numbers from those of the one before.
     epochs: AtomicUsize,
@@ -93,21 +96,42 @@ impl Channel {
 }
 
 impl Channels {
-    /// The channel of a run, opened and filled when nobody has watched so far.
-    fn watch(&self, app: &App, dir: RunDir, record: RunRecord) -> Arc<Channel> {
+    /// The channel of a run, opened and filled when nobody has watched so far, with a viewer's view of it.
+    fn watch(&self, app: &App, dir: RunDir, record: RunRecord) -> (Arc<Channel>, watch::Receiver<u64>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, channel| channel.strong_count() > 0);
-        let known = open.get(&record.id).and_then(Weak::upgrade);
         // One that has ended is still read by somebody; the run may have been resumed since.
-        if let Some(channel) = known.filter(|channel| !channel.beyond(u64::MAX).1) {
-            return channel;
+        if let Some(channel) = open.get(&record.id).filter(|channel| !channel.beyond(u64::MAX).1) {
+            return (Arc::clone(channel), channel.newest.subscribe());
         }
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
         let channel = Arc::new(Channel::new(format!("{}{epoch}", app.started)));
-        open.insert(record.id.clone(), Arc::downgrade(&channel));
-        let (app, weak) = (app.clone(), Arc::downgrade(&channel));
-        std::thread::spawn(move || fill(&app, &weak, &dir, &record));
-        channel
+        let viewer = channel.newest.subscribe();
+        open.insert(record.id.clone(), Arc::clone(&channel));
+        let (app, filled) = (app.clone(), Arc::clone(&channel));
+        std::thread::spawn(move || {
+            fill(&app, &filled, &dir, &record);
+            app.channels.close(&record.id, &filled);
+        });
+        (channel, viewer)
+    }
+
+    /// Forgets a channel.
+    fn close(&self, id: &str, channel: &Arc<Channel>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.get(id).is_some_and(|other| Arc::ptr_eq(other, channel)) {
+            open.remove(id);
+        }
+    }
+
+    /// Forgets a channel that nobody watches; whether it has. Viewers come under the same lock, so none is left without
+    /// news.
+    fn close_unwatched(&self, id: &str, channel: &Arc<Channel>) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let unwatched = channel.newest.receiver_count() == 0;
+        if unwatched {
+            open.remove(id);
+        }
+        unwatched
     }
 
     /// A place for one more stream.
@@ -135,23 +159,32 @@ impl Drop for StreamPlace {
     }
 }
 
-/// Looks at a run as long as someone watches it and it has not ended.
-fn fill(app: &App, channel: &Weak<Channel>, dir: &RunDir, record: &RunRecord) {
+/// Looks at a run until it has ended, or nobody has watched it for a while: one who comes back soon finds the same channel.
+fn fill(app: &App, channel: &Arc<Channel>, dir: &RunDir, record: &RunRecord) {
     let mut live = Live::new(dir.clone(), record);
+    let mut watched = Instant::now();
     loop {
-        let Some(channel) = channel.upgrade() else { return };
         let place = app.manager.place(&record.id);
-        let Ok((word, finished)) = standing(&place, dir, record) else { return };
+        // A damaged run has nothing more to tell; its page says what is wrong.
+        let Ok((word, finished)) = standing(&place, dir, record) else { break };
         let ended = matches!(word, "finished" | "failed" | "unfinished") && place == Place::Elsewhere;
         while live.advance() {}
-        tell(&channel, &live, dir, &Progress::new(&place, word, finished, record, &live));
+        if let Ok(ended) = ream_lab::state(dir, record) {
+            channel.set("seeds", "", &lines(record, &ended, &live.steps(), &place));
+        }
+        tell(channel, &live, dir, &Progress::new(&place, word, finished, record, &live));
         if ended {
             channel.set("end", "", &json!({ "state": word }));
             return;
         }
-        drop(channel);
+        if channel.newest.receiver_count() > 0 {
+            watched = Instant::now();
+        } else if watched.elapsed() > LINGER && app.channels.close_unwatched(&record.id, channel) {
+            return;
+        }
         std::thread::sleep(LOOK_EVERY);
     }
+    channel.set("end", "", &json!({ "state": "unfinished" }));
 }
 
 /// How far a run is, in numbers and in words.
@@ -229,12 +262,12 @@ pub(super) async fn events(
 ) -> Result<Response> {
     let (dir, record) = open(&app, &id)?;
     let place = app.channels.place()?;
-    let channel = app.channels.watch(&app, dir, record);
+    let (channel, newest) = app.channels.watch(&app, dir, record);
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok());
     // A number of another process says nothing about ours.
     let seen =
         last.and_then(|id| id.strip_prefix(&channel.epoch)?.strip_prefix('-')?.parse().ok()).unwrap_or(0);
-    let stream = follow(channel, seen, place).take_until(Box::pin(app.stopping()));
+    let stream = follow(channel, newest, seen, place).take_until(Box::pin(app.stopping()));
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
     let mut response = Sse::new(stream).keep_alive(keep_alive).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -244,10 +277,10 @@ pub(super) async fn events(
 /// What a channel holds beyond `seen`, and then what comes, until it ends.
 fn follow(
     channel: Arc<Channel>,
+    newest: watch::Receiver<u64>,
     seen: u64,
     place: StreamPlace,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let newest = channel.newest.subscribe();
     let start = (channel, newest, seen, Vec::<Message>::new(), false, place);
     stream::unfold(start, |(channel, mut newest, mut seen, mut news, mut ended, place)| async move {
         while news.is_empty() {
@@ -278,7 +311,8 @@ mod tests {
     async fn numbers(channel: &Arc<Channel>, seen: u64, take: usize) -> Vec<u64> {
         let place = Channels::default().place().unwrap();
         let before = channel.beyond(seen).0;
-        let got: Vec<_> = follow(Arc::clone(channel), seen, place).take(take).collect().await;
+        let got: Vec<_> =
+            follow(Arc::clone(channel), channel.newest.subscribe(), seen, place).take(take).collect().await;
         assert_eq!(got.len(), take.min(before.len()));
         before.iter().map(|m| m.number).collect()
     }

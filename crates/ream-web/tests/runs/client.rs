@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ream_catalog::{Catalog, Store};
 use ream_lab::{Edition, Runs};
 use ream_web::{Options, RunLimits, Site};
 use tokio::sync::oneshot;
@@ -25,8 +26,11 @@ pub fn limits() -> RunLimits {
 }
 
 /// The parts of a site whose files are below `home`.
-pub fn site(home: &Path, edition: Arc<Edition>, bind: SocketAddr) -> Site {
+pub async fn site(home: &Path, edition: Arc<Edition>, bind: SocketAddr) -> Site {
+    let store = Store::open(&format!("sqlite:{}", home.join("catalogue.db").display())).await.unwrap();
+    let catalog = Catalog::open(store, &home.join("index"), None).await.unwrap();
     Site {
+        catalog,
         edition,
         runs: Runs::new(home.join("runs")),
         data: ream_data::Store::open(home.join("data")),
@@ -49,7 +53,7 @@ impl Served {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = listener.local_addr().unwrap();
                 told.send(address).unwrap();
-                let site = site(&folder, edition, address);
+                let site = site(&folder, edition, address).await;
                 let stop = async {
                     let _ = stopped.await;
                 };

@@ -10,13 +10,14 @@ use crate::html::{foreign, sees_payloads};
 use crate::payloads::payloads;
 use crate::probe::edition;
 
-pub const TESTS: [Test; 8] = [
+pub const TESTS: [Test; 9] = [
     ("nothing_is_changed_without_consent", nothing_is_changed_without_consent),
     ("other_hosts_and_origins_are_refused", other_hosts_and_origins_are_refused),
     ("every_answer_carries_its_policy", every_answer_carries_its_policy),
     ("the_reader_of_pages_sees_payloads", sees_payloads),
     ("payloads_are_only_ever_text", payloads_are_only_ever_text),
     ("payloads_in_file_names_are_only_ever_text", payloads_in_file_names_are_only_ever_text),
+    ("payloads_in_papers_are_only_ever_text", payloads_in_papers_are_only_ever_text),
     ("no_name_leads_out_of_the_folder", no_name_leads_out_of_the_folder),
     ("bound_elsewhere_nothing_runs", bound_elsewhere_nothing_runs),
 ];
@@ -225,6 +226,78 @@ fn payloads_in_file_names_are_only_ever_text() {
     }
 }
 
+fn payloads_in_papers_are_only_ever_text() {
+    let (_home, site) = served(true);
+    let consent = site.consent();
+    let all = payloads();
+    let mut lines = String::new();
+    for (i, payload) in all.iter().enumerate() {
+        let record = serde_json::json!({
+            "title": format!("{payload} {i}"), "abstract": payload, "authors": [{ "name": payload }], "organisations": [payload],
+            "topics": [payload], "venue": payload, "arxiv": format!("2401.{i:05}"), "date": "2024-01-02",
+            "links": [{ "label": payload, "url": "https://example.org/" }],
+        });
+        lines += &format!("{record}\n");
+    }
+    // The importer's own complaints repeat what they are about.
+    for payload in &all {
+        let link = serde_json::json!({ "title": payload, "links": [{ "label": payload, "url": payload }] });
+        lines += &format!("{link}\n");
+    }
+    let (kind, body) = multipart(&consent.token, &[("text", &lines)], None);
+    let taken = site.ask("POST", "/import", &[("content-type", &kind), ("cookie", &consent.cookie)], &body);
+    assert_eq!(taken.status, 303, "{}", taken.text());
+    let report = taken.header("location").unwrap().to_owned();
+    let begun = std::time::Instant::now();
+    let mut ways = std::collections::BTreeSet::new();
+    while ways.len() < all.len() / 2 && begun.elapsed().as_secs() < 30 {
+        // Papers that the lists lead to, page by page.
+        let mut next = Some("/?sort=newest&period=all".to_owned());
+        while let Some(path) = next.take() {
+            let page = site.page(&path);
+            assert_eq!(foreign(&page), Vec::<String>::new(), "{path}");
+            let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+            ways.extend(links.clone().filter(|to| to.starts_with("/papers/")).map(str::to_owned));
+            next = links
+                .map(|to| to.replace("&#38;", "&").replace("&amp;", "&"))
+                .find(|to| to.contains("after="))
+                .filter(|to| *to != path);
+        }
+    }
+    assert!(ways.len() >= all.len() / 2, "{} papers are led to: {}", ways.len(), site.get(&report).text());
+    for path in [
+        "/search?q=window",
+        "/search?q=title:window&mode=text",
+        "/authors",
+        "/organisations",
+        "/scoreboard",
+        "/families/causal",
+        "/ranking",
+        "/about",
+        "/keys",
+        "/import",
+        "/papers/probe",
+        &report,
+    ]
+    .into_iter()
+    .chain(ways.iter().map(String::as_str))
+    {
+        assert_eq!(foreign(&site.get(path).text()), Vec::<String>::new(), "{path}");
+    }
+    for payload in &all {
+        let quoted: String = payload.bytes().map(|b| format!("%{b:02x}")).collect();
+        for path in [
+            format!("/search?q={quoted}"),
+            format!("/papers/{quoted}"),
+            format!("/authors/{quoted}"),
+            format!("/families/{quoted}"),
+            format!("/?family={quoted}&sort={quoted}"),
+        ] {
+            assert_eq!(foreign(&site.get(&path).text()), Vec::<String>::new(), "{path}");
+        }
+    }
+}
+
 fn no_name_leads_out_of_the_folder() {
     let (home, site) = served(false);
     let consent = site.consent();
@@ -291,27 +364,34 @@ fn bound_elsewhere_nothing_runs() {
     let home = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let router = ream_web::router(site(home.path(), edition(false), "192.168.1.5:8040".parse().unwrap()));
-        let consent = Consent { cookie: format!("ream-8040={}", "0".repeat(32)), token: "0".repeat(64) };
-        let (kind, body) = multipart(&consent.token, &[("action", "start")], None);
-        for path in ["/papers/probe/run", "/runs/x/cancel", "/runs/x/resume", "/import"] {
-            let request = Request::post(path)
-                .header("host", "192.168.1.5:8040")
-                .header("content-type", &kind)
-                .header("cookie", &consent.cookie);
-            let answer =
-                router.clone().oneshot(request.body(Body::from(body.clone())).unwrap()).await.unwrap();
-            assert_eq!(answer.status(), 403, "{path}");
-            let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-            assert!(String::from_utf8_lossy(&bytes).contains("<code>runs_off</code>"));
-        }
-        let request =
-            Request::get("/papers/probe/run").header("host", "192.168.1.5:8040").body(Body::empty()).unwrap();
-        let answer = router.clone().oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), 200, "reading works");
-        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-        let page = String::from_utf8_lossy(&bytes);
-        assert!(!page.contains("Start the run") && page.contains("can only be read"), "{page}");
+        let away = site(home.path(), edition(false), "192.168.1.5:8040".parse().unwrap()).await;
+        let mut named = site(home.path(), edition(false), "127.0.0.1:8040".parse().unwrap()).await;
+        named.options.hosts.push("papers.lab.example".to_owned());
+        only_read(ream_web::router(away).await.unwrap(), "192.168.1.5:8040").await;
+        only_read(ream_web::router(named).await.unwrap(), "papers.lab.example").await;
     });
     assert!(!home.path().join("runs").exists());
+}
+
+async fn only_read(router: axum::Router, host: &str) {
+    let consent = Consent { cookie: format!("ream-8040={}", "0".repeat(32)), token: "0".repeat(64) };
+    let (kind, body) = multipart(&consent.token, &[("action", "start")], None);
+    let text = async |request: Request<Body>| {
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    };
+    for path in ["/papers/probe/run", "/runs/x/cancel", "/runs/x/resume", "/import"] {
+        let request = Request::post(path)
+            .header("host", host)
+            .header("content-type", &kind)
+            .header("cookie", &consent.cookie);
+        let (status, page) = text(request.body(Body::from(body.clone())).unwrap()).await;
+        assert!(status == 403 && page.contains("<code>runs_off</code>"), "{path}: {page}");
+    }
+    let (status, page) =
+        text(Request::get("/papers/probe/run").header("host", host).body(Body::empty()).unwrap()).await;
+    assert_eq!(status, 200, "reading works");
+    assert!(!page.contains("Start the run") && page.contains("can only be read"), "{page}");
 }

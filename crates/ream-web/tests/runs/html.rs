@@ -1,11 +1,11 @@
 //! Reads a page as a browser would, as far as tags go, and says what in it could run.
 
 /// Elements that the site's pages consist of.
-const TAGS: &str = "html head meta title link script style body a header form label input button nav ul ol li main footer p h1 h2 h3 h4 span strong small code pre \
+const TAGS: &str = "aside article textarea html head meta title link script style body a header form label input button nav ul ol li main footer p h1 h2 h3 h4 span strong small code pre \
     div section details summary dl dt dd table caption thead tbody tr th td select option fieldset legend progress noscript figure figcaption time mark em br hr kbd \
     svg path text tspan g defs clippath rect circle line image desc lineargradient stop";
 /// Attributes that they have.
-const ATTRIBUTES: &str = "lang charset name content rel href type src defer nonce class id value action method enctype role for placeholder autocomplete maxlength \
+const ATTRIBUTES: &str = "rows cols wrap multiple min step data-item data-open data-copy data-keys required novalidate aria-expanded aria-controls lang charset name content rel href type src defer nonce class id value action method enctype role for placeholder autocomplete maxlength \
     tabindex aria-label aria-labelledby aria-describedby aria-invalid aria-current aria-hidden checked selected open hidden max inputmode spellcheck scope data-name \
     data-events http-equiv colspan title xmlns width height viewbox font-family font-size font-weight text-anchor fill stroke stroke-width stroke-dasharray stroke-linejoin stroke-linecap opacity fill-opacity stroke-opacity \
     d x y cx cy r x1 x2 y1 y2 transform clip-path preserveaspectratio image-rendering offset stop-color dominant-baseline readonly datetime rowspan";
@@ -34,6 +34,8 @@ pub fn foreign(page: &str) -> Vec<String> {
             let leads = matches!(attribute.as_str(), "href" | "src" | "action");
             let own = value.starts_with('/') && !value.starts_with("//")
                 || value.starts_with('#')
+                || value.starts_with('?')
+                || value.starts_with("https://")
                 || value.starts_with("data:image/png;base64,");
             if !known(ATTRIBUTES, attribute) || (leads && !own) {
                 wrong.push(format!("<{name} {attribute}={value:?}>"));

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod catalogue;
 mod claims;
 mod config;
 mod data;
@@ -41,6 +42,10 @@ pub(crate) fn run(cli: Cli) -> Result<u8> {
         Command::Claims(args) => claims::show(&context, &args),
         Command::Data(command) => data::run(&context, command),
         Command::Worker { run, seed, threads } => worker::work(&context, &run, seed, threads),
+        Command::Search(args) => catalogue::search(&context, &args),
+        Command::Import(args) => catalogue::import(&context, &args),
+        Command::Export(args) => catalogue::export(&context, &args),
+        Command::Serve(args) => catalogue::serve(context, &args),
         Command::Completions { shell } => completions(shell),
         Command::Man => manual(),
     }

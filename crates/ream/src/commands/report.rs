@@ -1,7 +1,6 @@
 //! `ream report`, `ream compare`, `ream export-run`.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use ream_lab::report::text::{self, comparison, document, explain, observations, terminal};
 use ream_lab::{Error, Report, Result, RunDir, RunRecord, did_you_mean};
@@ -54,16 +53,9 @@ pub(crate) fn show(context: &Context, args: &Args) -> Result<u8> {
         output::text(&format!("Report: {}", dir.file("report.html").display()))?;
     }
     if args.open {
-        open(&dir.file("report.html"))?;
+        output::open(&dir.file("report.html").display().to_string())?;
     }
     Ok(0)
-}
-
-fn open(page: &Path) -> Result<()> {
-    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    Command::new(program).arg(page).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop).map_err(
-        |e| Error::Input(format!("cannot start `{program}` ({e}); open {} in a browser", page.display())),
-    )
 }
 
 #[cfg(feature = "png")]

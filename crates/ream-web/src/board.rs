@@ -1,0 +1,170 @@
+//! How all claims of the edition stand, computed once and kept until a run changes something.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+
+use ream_catalog::{EditionPaper, RunRow};
+use ream_lab::figure::Theme;
+use ream_lab::report::html::figure_block;
+use ream_lab::{
+    ClaimReport, Edition, Entry, Figure, Layer, Panel, Preset, RunDir, RunRecord, Runs, Standing, show_at,
+};
+use ream_paper::Test;
+
+use crate::edition::{edition_paper, reports};
+
+/// Places of a claim that a figure shows.
+const PLACES: usize = 24;
+
+/// Every paper of the edition by its short name.
+#[derive(Default)]
+pub(crate) struct Board {
+    pub(crate) papers: BTreeMap<String, Arc<Shown>>,
+}
+
+/// What is shown of a paper besides its facts.
+pub(crate) struct Shown {
+    /// Its claims as they stand.
+    pub(crate) reports: Vec<ClaimReport>,
+    /// Minutes of the last full run.
+    pub(crate) minutes: Option<f64>,
+    /// What its system expects of one seed, where nothing has been run.
+    pub(crate) expected: Option<f64>,
+    /// What was measured, as a figure; empty where nothing was. Its colours are the page's style.
+    pub(crate) figure: String,
+}
+
+impl Board {
+    /// Judges every paper again.
+    pub(crate) fn of(edition: &Edition, runs: &Runs) -> Self {
+        let shown = |entry: &Entry| {
+            let reports = reports(entry, runs);
+            let figure =
+                figure(entry, &reports).and_then(|f| figure_block(&f, Theme::Page).ok()).unwrap_or_default();
+            let minutes = reports.iter().find_map(|r| r.minutes);
+            Shown { minutes, expected: expected(entry), figure, reports }
+        };
+        let papers = edition.entries.iter().map(|e| (e.paper.slug.clone(), Arc::new(shown(e)))).collect();
+        Self { papers }
+    }
+
+    /// The edition as the catalogue holds it.
+    pub(crate) fn edition_papers(&self, edition: &Edition) -> Vec<EditionPaper> {
+        let paper = |entry: &Entry| {
+            self.papers.get(&entry.paper.slug).map(|shown| edition_paper(entry, &shown.reports))
+        };
+        edition.entries.iter().filter_map(paper).collect()
+    }
+}
+
+/// Minutes that a system expects of one seed of its full preset.
+fn expected(entry: &Entry) -> Option<f64> {
+    let system = entry.system?;
+    let (_, needs) = system.preset(Preset::Full).and_then(|config| system.prepare(&config)).ok()?;
+    (needs.minutes > 0.0).then_some(needs.minutes)
+}
+
+/// One panel for each claim that was measured: its first check at every place, with intervals, and the threshold.
+fn figure(entry: &Entry, reports: &[ClaimReport]) -> Option<Figure> {
+    let panels: Vec<Panel> = reports.iter().filter_map(panel).collect();
+    if panels.is_empty() {
+        return None;
+    }
+    let mut figure = Figure::new(
+        format!("{}: what was measured", entry.paper.slug),
+        "One panel for each claim: the first check of its rule at every place where it was tested, with 95 % intervals over seeds. Dashed lines are what the rule asks for.",
+    );
+    figure.panels = panels;
+    Some(figure.columns(2))
+}
+
+fn panel(report: &ClaimReport) -> Option<Panel> {
+    let check = report.checks.first().filter(|check| !check.places.is_empty())?;
+    let test: Test = check.test.parse().ok()?;
+    let places = &check.places[..check.places.len().min(PLACES)];
+    let names =
+        places.iter().map(|place| if place.at.is_empty() { "all".to_owned() } else { show_at(&place.at) });
+    let points = Layer::Points {
+        label: "measured".to_owned(),
+        x: (0..places.len()).map(|i| i as f64).collect(),
+        y: places.iter().map(|p| p.value).collect(),
+        error: places.iter().map(|p| p.interval.unwrap_or([f64::NAN; 2])).collect(),
+        names: Vec::new(),
+        shade: Vec::new(),
+        shade_label: String::new(),
+    };
+    let panel = Panel::new(format!("{}: {}", report.claim, report.statement))
+        .y(check.quantity.as_str())
+        .categories_x(names)
+        .layer(points);
+    let rule = |label: String, value| Layer::Rule { label, value, vertical: false };
+    Some(match test {
+        Test::Less(bound) | Test::AtMost(bound) | Test::Greater(bound) | Test::AtLeast(bound) => {
+            panel.layer(rule(format!("wanted {}", check.test), bound))
+        }
+        Test::In(low, high) => panel
+            .layer(rule(format!("wanted from {low}"), low))
+            .layer(rule(format!("wanted to {high}"), high)),
+    })
+}
+
+/// Changes when a run is added, removed, ends a seed or is reported, or when a smoke run is recorded. Costs a look at
+/// each run's folder and at its seeds' folders, whose times change with every file that is put there.
+pub(crate) fn stamp(runs: &Runs) -> u64 {
+    let mut hash = DefaultHasher::new();
+    let mut look = |path: &Path| {
+        if let Ok(time) = path.metadata().and_then(|m| m.modified()) {
+            (path, time).hash(&mut hash);
+        }
+    };
+    look(&ream_lab::home().join("smoke"));
+    for name in runs.names().unwrap_or_default() {
+        let run = runs.path(&name);
+        look(&run);
+        let seeds = std::fs::read_dir(&run).into_iter().flatten().flatten();
+        let mut seeds: Vec<_> = seeds
+            .map(|e| e.path())
+            .filter(|p| p.join("exit").is_file() || p.join("lock").is_file())
+            .collect();
+        seeds.sort();
+        for seed in seeds {
+            // The lock says who works on it, the exit how it ended; events change every moment and do not count.
+            look(&seed.join("lock"));
+            look(&seed.join("exit"));
+        }
+    }
+    hash.finish()
+}
+
+/// The runs as lists show them, newest first. One that cannot be read is left out.
+pub(crate) fn run_rows(runs: &Runs) -> ream_lab::Result<Vec<RunRow>> {
+    let mut names = runs.names()?;
+    names.reverse();
+    let row = |name: &String| {
+        let (dir, record) = runs.open_exactly(name).ok()?;
+        Some(run_row(&dir, &record))
+    };
+    Ok(names.iter().filter_map(row).collect())
+}
+
+fn run_row(dir: &RunDir, record: &RunRecord) -> RunRow {
+    let state = Standing::of(dir, record).map_or("damaged", |(standing, _)| standing.name());
+    let evidence = state == "finished"
+        && record.preset != Preset::Smoke
+        && !record.modified
+        && record.own_data.is_none()
+        && record.claims.is_empty()
+        && record.code.clean
+        && !record.code.commit.is_empty();
+    RunRow {
+        id: record.id.clone(),
+        slug: record.paper.clone(),
+        preset: record.preset.name().to_owned(),
+        state: state.to_owned(),
+        created: i64::try_from(record.created).unwrap_or(i64::MAX),
+        seconds: dir.wall_seconds().ok().flatten(),
+        evidence,
+    }
+}

@@ -1,0 +1,54 @@
+//! Keeps the site current: runs that come and end, papers that others write into the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::board::{Board, run_rows, stamp};
+use crate::error::{Error, Result};
+use crate::state::App;
+
+/// How often to look.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Looks every two seconds until the site stops. What goes wrong is told by `/healthz`, and tried again.
+pub(crate) async fn follow(app: App) {
+    let stopping = app.stopping();
+    tokio::pin!(stopping);
+    // What an earlier process left undone.
+    app.embed();
+    let mut seen = None;
+    loop {
+        let outcome = look(&app, &mut seen).await;
+        app.set_trouble(outcome.err().map(|error| error.message));
+        tokio::select! {
+            () = &mut stopping => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// Judges the edition again if a run has changed since, tells the store, and lets the search index catch up.
+pub(crate) async fn look(app: &App, seen: &mut Option<u64>) -> Result<()> {
+    let blocking = app.clone();
+    let before = *seen;
+    let news = tokio::task::spawn_blocking(move || {
+        let now = stamp(&blocking.site.runs);
+        if before == Some(now) {
+            return Ok(None);
+        }
+        let board = Board::of(&blocking.site.edition, &blocking.site.runs);
+        let rows = run_rows(&blocking.site.runs)?;
+        Ok::<_, ream_lab::Error>(Some((now, board, rows)))
+    })
+    .await
+    .map_err(|e| Error::internal(&e))??;
+    if let Some((now, board, rows)) = news {
+        let papers = board.edition_papers(&app.site.edition);
+        app.set_board(Arc::new(board));
+        app.store().set_edition(&papers).await?;
+        app.store().set_runs(&rows).await?;
+        *seen = Some(now);
+        app.pages.clear();
+    }
+    app.refresh().await
+}

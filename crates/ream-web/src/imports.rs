@@ -1,0 +1,156 @@
+//! Imports from the site: one at a time in the background, each with a report that outlives it.
+
+use std::collections::VecDeque;
+use std::io::Cursor;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ream_catalog::import::{Format, Limits, Stopped, import};
+use ream_catalog::{Outcome, Record, Source};
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+use crate::state::App;
+
+/// Reports that are kept.
+const KEPT: usize = 16;
+/// Problems that a report lists.
+const PROBLEMS: usize = 200;
+/// Records written at once.
+const BATCH: usize = 500;
+/// Bytes that may come out of a compressed upload.
+const UNPACKED: u64 = 512 << 20;
+
+/// The imports since the start.
+#[derive(Default)]
+pub(crate) struct Imports(Mutex<VecDeque<Arc<Import>>>);
+
+/// An import.
+pub(crate) struct Import {
+    pub(crate) number: usize,
+    pub(crate) file: String,
+    report: Mutex<Report>,
+}
+
+/// How an import stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) done: bool,
+    pub(crate) added: u64,
+    pub(crate) merged: u64,
+    pub(crate) unchanged: u64,
+    /// Records that were bad, and the first of them in words.
+    pub(crate) bad: u64,
+    pub(crate) problems: Vec<String>,
+    /// What ended it early.
+    pub(crate) failed: Option<String>,
+    /// Papers whose meaning has been computed, of how many.
+    pub(crate) embedded: Option<(usize, usize)>,
+}
+
+impl Import {
+    pub(crate) fn report(&self) -> Report {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Imports {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Import>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, number: usize) -> Option<Arc<Import>> {
+        self.lock().iter().find(|import| import.number == number).cloned()
+    }
+
+    /// A new one, unless one is under way.
+    fn begin(&self, file: String) -> Option<Arc<Import>> {
+        let mut all = self.lock();
+        if all.back().is_some_and(|last| !last.lock().done) {
+            return None;
+        }
+        let number = all.back().map_or(1, |last| last.number + 1);
+        let import = Arc::new(Import { number, file, report: Mutex::default() });
+        all.push_back(Arc::clone(&import));
+        while all.len() > KEPT {
+            all.pop_front();
+        }
+        Some(import)
+    }
+}
+
+/// Starts an import; its number, or nothing where one is under way.
+pub(crate) fn start(app: &App, file: String, bytes: Vec<u8>) -> Option<usize> {
+    let import = app.imports.begin(file)?;
+    let number = import.number;
+    let app = app.clone();
+    tokio::spawn(async move {
+        let failed = work(&app, &import, bytes).await.err();
+        let mut report = import.lock();
+        if report.failed.is_none() {
+            report.failed = failed.map(|error| error.message);
+        }
+        report.done = true;
+    });
+    Some(number)
+}
+
+async fn work(app: &App, import: &Arc<Import>, bytes: Vec<u8>) -> Result<(), Error> {
+    let kind = Format::detect(&bytes[..bytes.len().min(64 * 1024)]).map_or("packed", Format::name);
+    let source = Source { kind: kind.to_owned(), name: import.file.clone() };
+    let (sender, mut batches) = mpsc::channel(2);
+    let reader = Arc::clone(import);
+    let reading = tokio::task::spawn_blocking(move || read(&reader, bytes, &sender));
+    while let Some(batch) = batches.recv().await {
+        let outcomes = app.store().upsert(&batch, &source).await?;
+        let mut report = import.lock();
+        for upsert in outcomes {
+            match upsert.outcome {
+                Outcome::Added => report.added += 1,
+                Outcome::Merged => report.merged += 1,
+                Outcome::Unchanged => report.unchanged += 1,
+            }
+        }
+    }
+    reading.await.map_err(|e| Error::internal(&e))?;
+    app.pages.clear();
+    app.site.catalog.refresh().await?;
+    let _alone = app.embedding.lock().await;
+    let progress = Arc::clone(import);
+    let mut tell = move |done, all| progress.lock().embedded = Some((done, all));
+    app.site.catalog.embed_missing(&mut tell).await?;
+    Ok(())
+}
+
+/// Reads the file on a thread that may wait; batches go out as they fill.
+fn read(report_to: &Import, bytes: Vec<u8>, batches: &mpsc::Sender<Vec<Record>>) {
+    let limits = Limits { unpacked: UNPACKED, ..Limits::default() };
+    let mut batch = Vec::with_capacity(BATCH);
+    let outcome = import(Cursor::new(bytes), None, &limits, &mut |item| {
+        match item {
+            Ok(record) => batch.push(record),
+            Err(problem) => {
+                let mut report = report_to.lock();
+                report.bad += 1;
+                if report.problems.len() < PROBLEMS {
+                    report.problems.push(problem.to_string());
+                }
+            }
+        }
+        if batch.len() < BATCH {
+            Ok(())
+        } else {
+            batches.blocking_send(std::mem::take(&mut batch)).map_err(|_| ())
+        }
+    });
+    // What was good before the file broke off is kept.
+    if !batch.is_empty() {
+        let _ = batches.blocking_send(batch);
+    }
+    if let Err(Stopped::File(problem)) = outcome {
+        report_to.lock().failed = Some(problem.to_string());
+    }
+}
