@@ -1,9 +1,11 @@
 //! Debian's Chromium, driven through its own ChromeDriver.
 
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -12,8 +14,10 @@ use tempfile::TempDir;
 use crate::site::{Result, screenshots};
 
 /// Flags without which Chromium asks the network for things of its own, or refuses to run as root in a container.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "--headless=new",
+    // Scrolling that takes time would move a button away from under the click.
+    "--force-prefers-reduced-motion",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -102,8 +106,11 @@ impl Browser {
 
     /// Sends keys to whatever has the focus.
     pub(crate) async fn keys(&self, text: &str) -> Result<()> {
-        let focused = self.page.active_element().await.map_err(|e| e.to_string())?;
-        focused.send_keys(text).await.map_err(|e| e.to_string())
+        // Key presses, not text for an element: a file field would take the text for a path.
+        let pressed = text.chars().fold(KeyActions::new("keys".to_owned()), |keys, value| {
+            keys.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        });
+        self.page.perform_actions(pressed).await.map_err(|e| e.to_string())
     }
 
     /// The value of a script's `return`.
@@ -137,7 +144,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.driver.kill();
+        // The whole group: a driver that is killed leaves its browser behind.
+        let group = format!("-{}", self.driver.id());
+        let _ = Command::new("kill").args(["-9", "--", &group]).status();
         let _ = self.driver.wait();
     }
 }
