@@ -25,14 +25,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<u8> {
             address: None,
             updated: i64::try_from(time::now()).unwrap_or(i64::MAX),
         };
-        let mut out =
-            Exporter::new(format(args), BufWriter::new(std::io::stdout()), &head).map_err(unwritten)?;
+        let mut out = Exporter::new(format(args), BufWriter::new(std::io::stdout()), &head)
+            .map_err(|e| unwritten(&e))?;
         match (&args.paper, &args.search) {
             (Some(handle), _) => one(&catalog, handle, &mut out).await?,
             (None, Some(query)) => found(&catalog, query, &mut out).await?,
             (None, None) => all(&catalog, &mut out).await?,
         }
-        out.finish().and_then(|mut out| out.flush()).map_err(unwritten)
+        out.finish().and_then(|mut out| out.flush()).map_err(|e| unwritten(&e))
     });
     match written {
         // A reader that went away (`| head`) is no error.
@@ -53,7 +53,7 @@ fn format(args: &Args) -> Export {
     chosen.into_iter().find(|(chosen, _)| *chosen).map_or(Export::Jsonl, |(_, export)| export)
 }
 
-fn unwritten(error: std::io::Error) -> Error {
+fn unwritten(error: &std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return Error::Cancelled;
     }
@@ -66,7 +66,7 @@ fn put(out: &mut Out, paper: &Stored) -> Result<()> {
         edition: paper.edition.as_ref(),
         ..Exported::new(&paper.record, &paper.handle)
     };
-    out.write(&exported).map_err(unwritten)
+    out.write(&exported).map_err(|e| unwritten(&e))
 }
 
 async fn one(catalog: &Catalog, handle: &str, out: &mut Out) -> Result<()> {

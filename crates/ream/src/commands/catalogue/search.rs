@@ -62,9 +62,9 @@ pub(crate) fn run(context: &Context, args: &Search) -> Result<u8> {
         catalog.search(&query).await.map_err(|error| super::query_failed(&query.text, error))
     })?;
     if context.json {
-        output::json(&found(page))?
+        output::json(&found(page))?;
     } else {
-        output::text(&plain(&page))?
+        output::text(&plain(&page))?;
     }
     Ok(0)
 }
