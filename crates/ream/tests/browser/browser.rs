@@ -59,6 +59,7 @@ impl Browser {
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .map_err(|e| {
                 format!("chromedriver: {e}; install it with: apt-get install chromium chromium-driver")
