@@ -53,8 +53,8 @@ struct Load {
     #[serde(skip_serializing_if = "Option::is_none")]
     aim: Option<&'static str>,
     reached: bool,
-    /// Latency of every request, microseconds, in order of completion within each connection.
-    microseconds: Vec<u32>,
+    /// Latency of every request in microseconds, apart by spaces, connection after connection in order of completion.
+    microseconds: String,
 }
 
 struct Kind {
@@ -158,6 +158,7 @@ fn load(server: &Server, kind: &Kind) -> Result<Load> {
         let index = (share * last as f64).ceil() as usize;
         sorted.get(index).map_or(f64::NAN, |us| f64::from(*us) / 1000.0)
     };
+    let words = microseconds.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
     let mut measured = Load {
         name: kind.name,
         connections: kind.connections,
@@ -170,7 +171,7 @@ fn load(server: &Server, kind: &Kind) -> Result<Load> {
         max_ms: at(1.0),
         aim: kind.aim,
         reached: true,
-        microseconds,
+        microseconds: words,
     };
     measured.reached = (kind.holds)(&measured);
     println!(
