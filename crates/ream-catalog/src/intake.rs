@@ -52,7 +52,10 @@ pub async fn intake(
     match reading.await {
         Ok(Ok(summary)) => all.summary = summary,
         Ok(Err(problem)) => all.stopped = Some(problem),
-        Err(error) => return Err(crate::Error::Index(format!("the reading thread died: {error}"))),
+        Err(error) => {
+            let died = std::io::Error::other(format!("the reading thread died: {error}"));
+            return Err(crate::Error::Io { path: name.into(), source: died });
+        }
     }
     Ok(all)
 }
