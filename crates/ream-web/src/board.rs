@@ -28,6 +28,8 @@ pub(crate) struct Board {
 pub(crate) struct Shown {
     /// Its claims as they stand.
     pub(crate) reports: Vec<ClaimReport>,
+    /// When what they rest on was measured, seconds since 1970; nothing where nothing was.
+    pub(crate) measured: Option<i64>,
     /// Minutes of the last full run.
     pub(crate) minutes: Option<f64>,
     /// What its system expects of one seed, where nothing has been run.
@@ -44,7 +46,8 @@ impl Board {
             let figure =
                 figure(entry, &reports).and_then(|f| figure_block(&f, Theme::Page).ok()).unwrap_or_default();
             let minutes = reports.iter().find_map(|r| r.minutes);
-            Shown { minutes, expected: expected(entry), figure, reports }
+            let measured = measured(entry, runs);
+            Shown { minutes, measured, expected: expected(entry), figure, reports }
         };
         let papers = edition.entries.iter().map(|e| (e.paper.slug.clone(), Arc::new(shown(e)))).collect();
         Self { papers }
@@ -57,6 +60,31 @@ impl Board {
         };
         edition.entries.iter().filter_map(paper).collect()
     }
+}
+
+/// When the run ended by which [`Entry::claims`] judges: the newest evidence of this very code, else the published result.
+fn measured(entry: &Entry, runs: &Runs) -> Option<i64> {
+    let published = entry.results().ok().flatten();
+    let prefix = format!("{}-", entry.paper.slug);
+    let code = entry.code();
+    let names = runs.names().unwrap_or_default();
+    let newer = names
+        .iter()
+        .rev()
+        .filter(|name| name.starts_with(&prefix))
+        .take_while(|name| published.as_ref().is_none_or(|results| results.run != **name));
+    for name in newer {
+        let Ok((dir, record)) = runs.open_exactly(name) else { continue };
+        if record.paper != entry.paper.slug || record.code != code {
+            continue;
+        }
+        let row = run_row(&dir, &record);
+        if row.evidence {
+            return Some(row.created.saturating_add(row.seconds.unwrap_or(0.0) as i64));
+        }
+    }
+    let day = published?.date.parse().ok().and_then(crate::calendar::day)?;
+    Some(day * 86_400)
 }
 
 /// Minutes that a system expects of one seed of its full preset.

@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use axum::http::HeaderValue;
+
+use crate::guard::tag;
 
 /// How long a page is fresh.
 const FRESH: Duration = Duration::from_secs(1);
@@ -19,19 +22,33 @@ const LARGEST: usize = 512 * 1024;
 #[derive(Default)]
 pub(crate) struct Pages(Mutex<HashMap<String, Kept>>);
 
+/// A page and its validator, which is computed once.
+#[derive(Clone)]
+pub(crate) struct Page {
+    pub(crate) html: Bytes,
+    pub(crate) tag: Option<HeaderValue>,
+}
+
+impl Page {
+    pub(crate) fn new(html: Bytes) -> Self {
+        let tag = HeaderValue::from_str(&tag(&html)).ok();
+        Self { html, tag }
+    }
+}
+
 struct Kept {
     since: Instant,
-    page: Bytes,
+    page: Page,
 }
 
 impl Pages {
     /// The page of an address, if it is fresh. Of the readers that meet one that no longer is, the first is sent to make
     /// it again and the others take it as it is.
-    pub(crate) fn get(&self, address: &str) -> Option<Bytes> {
+    pub(crate) fn get(&self, address: &str) -> Option<Page> {
         self.get_at(address, Instant::now())
     }
 
-    fn get_at(&self, address: &str, now: Instant) -> Option<Bytes> {
+    fn get_at(&self, address: &str, now: Instant) -> Option<Page> {
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = pages.get_mut(address)?;
         let age = now.saturating_duration_since(kept.since);
@@ -46,8 +63,8 @@ impl Pages {
         Some(kept.page.clone())
     }
 
-    pub(crate) fn put(&self, address: &str, page: Bytes) {
-        if address.len() > LONGEST || page.len() > LARGEST {
+    pub(crate) fn put(&self, address: &str, page: Page) {
+        if address.len() > LONGEST || page.html.len() > LARGEST {
             return;
         }
         let now = Instant::now();
@@ -73,7 +90,7 @@ mod tests {
     #[test]
     fn one_reader_makes_an_old_page_again() {
         let pages = Pages::default();
-        pages.put("/", Bytes::from_static(b"a"));
+        pages.put("/", Page::new(Bytes::from_static(b"a")));
         let now = Instant::now();
         assert!(pages.get_at("/", now).is_some());
         let later = now + Duration::from_millis(1500);
@@ -89,10 +106,10 @@ mod tests {
     fn memory_is_bounded() {
         let pages = Pages::default();
         for i in 0..3 * MOST {
-            pages.put(&format!("/?after={i}"), Bytes::from_static(b"a"));
+            pages.put(&format!("/?after={i}"), Page::new(Bytes::from_static(b"a")));
         }
         assert!(pages.0.lock().unwrap().len() <= MOST);
-        pages.put(&"x".repeat(LONGEST + 1), Bytes::new());
+        pages.put(&"x".repeat(LONGEST + 1), Page::new(Bytes::new()));
         assert!(pages.get(&"x".repeat(LONGEST + 1)).is_none());
     }
 }

@@ -11,6 +11,7 @@ mod board;
 mod cache;
 mod calendar;
 mod edition;
+mod entries;
 mod error;
 mod feeds;
 mod follow;

@@ -31,6 +31,10 @@ impl Answer {
 
 /// A site with one family of the edition, three papers from elsewhere, and its folder.
 async fn site() -> (Router, tempfile::TempDir) {
+    site_with(Options::default()).await
+}
+
+async fn site_with(options: Options) -> (Router, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(&format!("sqlite:{}", home.path().join("c.db").display())).await.unwrap();
     let paper = |title: &str, arxiv: Option<&str>, author: &str| Record {
@@ -60,7 +64,7 @@ async fn site() -> (Router, tempfile::TempDir) {
         home: home.path().to_owned(),
         program: PathBuf::from("ream"),
         bind: HOST.parse().unwrap(),
-        options: Options::default(),
+        options,
     };
     (ream_web::router(site).await.unwrap(), home)
 }
@@ -351,4 +355,131 @@ async fn what_is_imported_is_merged_and_listed() {
     }
     assert!(get(&site, "/").await.body.contains("Fresh from a file"));
     assert!(get(&site, "/search?q=fresh").await.body.contains("/papers/t-"));
+}
+
+/// The value of an attribute of a tag.
+fn attribute<'a>(tag: &'a str, name: &str) -> &'a str {
+    tag.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_announces_its_feeds_and_they_are_there() {
+    let (site, _home) = site().await;
+    for list in [
+        "/",
+        "/?sort=hot&family=causal",
+        "/search?q=plain",
+        "/papers/lc-alpacaeval",
+        "/scoreboard",
+        "/scoreboard?all=1&kind=finding&verdict=not+tested",
+        "/families/causal",
+        "/authors",
+        "/authors/Ada%20Lovelace",
+        "/organisations",
+        "/organisations/acme-sons",
+        "/runs",
+        "/runs?state=finished",
+    ] {
+        let page = get(&site, list).await.body;
+        let head = page.split("</head>").next().unwrap();
+        let links: Vec<&str> = head.split("<link rel=\"alternate\"").skip(1).collect();
+        for wanted in ["application/atom+xml", "application/feed+json"] {
+            let link = links.iter().find(|link| attribute(link, "type") == wanted);
+            let link = link.unwrap_or_else(|| panic!("{list} announces no {wanted}: {head}"));
+            let href = attribute(link, "href").replace("&#38;", "&").replace("&amp;", "&");
+            let feed = get(&site, &href).await;
+            assert_eq!(feed.status, 200, "{list}: {href}: {}", feed.body);
+            assert!(feed.header("content-type").starts_with(wanted), "{href}");
+            if wanted == "application/feed+json" {
+                let feed: serde_json::Value = serde_json::from_str(&feed.body).unwrap();
+                assert_eq!(feed["version"], "https://jsonfeed.org/version/1.1", "{href}");
+            } else {
+                assert!(feed.body.starts_with("<?xml") && feed.body.contains("<updated>"), "{href}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_and_names_are_entries_of_feeds() {
+    let (site, _home) = site().await;
+    let feed = async |path: &str| -> serde_json::Value {
+        serde_json::from_str(&get(&site, path).await.body).unwrap()
+    };
+    let claims = feed("/scoreboard.json?all=1&family=causal").await;
+    let claims = claims["items"].as_array().unwrap();
+    let listed: serde_json::Value =
+        serde_json::from_str(&get(&site, "/api/v1/claims?all=1&family=causal").await.body).unwrap();
+    assert_eq!(claims.len(), listed.as_array().unwrap().len(), "an entry a claim");
+    let one = claims.iter().find(|c| c["id"] == "urn:ream:claim:lc-alpacaeval:c1").unwrap();
+    assert_eq!(one["url"], format!("http://{HOST}/papers/lc-alpacaeval#c1"));
+    let result: serde_json::Value =
+        serde_json::from_str(include_str!("../../../papers/causal/results/lc-alpacaeval.json")).unwrap();
+    let verdict = result["verdicts"]["c1"].as_str().unwrap();
+    assert!(one["title"].as_str().unwrap().ends_with(verdict), "{one}");
+    assert!(one["date_modified"].as_str().unwrap().starts_with(result["date"].as_str().unwrap()), "{one}");
+    let dates: Vec<&str> = claims.iter().map(|c| c["date_modified"].as_str().unwrap()).collect();
+    assert!(dates.is_sorted_by(|a, b| a >= b), "{dates:?}");
+
+    let authors = feed("/authors.json").await;
+    let ada = authors["items"].as_array().unwrap().iter().find(|a| a["id"] == "urn:ream:author:ada-lovelace");
+    assert_eq!(ada.unwrap()["title"], "Ada Lovelace: 2 papers");
+    assert!(
+        get(&site, "/organisations.atom").await.body.contains("<id>urn:ream:organisation:acme-sons</id>")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reader_has_is_not_sent_again() {
+    let (site, _home) = site().await;
+    let again = async |path: &str, tag: &str| {
+        send(&site, request("GET", path).header("if-none-match", tag).body(Body::empty()).unwrap()).await
+    };
+    for path in [
+        "/",
+        "/scoreboard",
+        "/about",
+        "/search?q=plain",
+        "/feed.atom",
+        "/feed.jsonl",
+        "/scoreboard.json",
+        "/papers/2405.00001.bib",
+        "/api/v1/papers",
+        "/api/v1/openapi.json",
+    ] {
+        let first = get(&site, path).await;
+        let tag = first.header("etag").to_owned();
+        assert!(tag.starts_with("W/\""), "{path}: {tag}");
+        let second = again(path, &tag).await;
+        assert_eq!((second.status.as_u16(), second.body.as_str()), (304, ""), "{path}");
+        assert_eq!(second.header("etag"), tag, "{path}");
+        assert_eq!(again(path, "W/\"other\"").await.status, 200, "{path}");
+    }
+    for path in ["/feed.atom", "/scoreboard.atom", "/authors.json", "/papers/2405.00001.ris"] {
+        assert!(get(&site, path).await.header("last-modified").ends_with(" GMT"), "{path}");
+    }
+    // What carries a nonce or a token is made anew each time.
+    for path in ["/papers/lc-alpacaeval", "/import"] {
+        let page = get(&site, path).await;
+        assert!(page.body.contains("nonce=\"") || page.body.contains("name=\"csrf\""), "{path}");
+        assert_eq!(page.header("etag"), "", "{path}");
+    }
+    assert_eq!(again("/nothing", "*").await.status, 404, "an error is no answer that one has");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_packed_where_readers_are_far() {
+    let elsewhere = Options { hosts: vec!["papers.example".into()], ..Options::default() };
+    let (far, _home) = site_with(elsewhere).await;
+    let (near, _home) = site().await;
+    let ask = async |site: &Router, host: &str| {
+        let asked = Request::get("/").header("host", host).header("accept-encoding", "gzip");
+        let response = site.clone().oneshot(asked.body(Body::empty()).unwrap()).await.unwrap();
+        let packed = response.headers().get("content-encoding").is_some_and(|v| v == "gzip");
+        let bytes = axum::body::to_bytes(response.into_body(), 16 << 20).await.unwrap();
+        (packed, bytes.len())
+    };
+    let (packed, small) = ask(&far, "papers.example").await;
+    let (plain, large) = ask(&near, HOST).await;
+    assert!(packed && !plain && 2 * small < large, "{small} of {large}");
 }

@@ -47,7 +47,8 @@ pub(crate) fn routes() -> Router<App> {
 }
 
 async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], OPENAPI)
+        .into_response()
 }
 
 async fn nothing() -> Problem {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::address::address;
 use crate::calendar::{self, Period};
 use crate::error::{Error, Result};
+use crate::feeds::Alternate;
 use crate::pages::{cached, fresh, now};
 use crate::params::Params;
 use crate::shell::Shell;
@@ -243,7 +244,7 @@ struct Feed<'a> {
     papers: String,
     imported: String,
     verdicts: Vec<(crate::marks::Mark, u64)>,
-    exports: Vec<(&'static str, String)>,
+    exports: Vec<Alternate>,
 }
 
 /// `/`

@@ -2,7 +2,7 @@
 
 pub(crate) mod feed;
 mod import;
-mod names;
+pub(crate) mod names;
 mod paper;
 mod ranking;
 pub(crate) mod scoreboard;
@@ -12,12 +12,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use askama::Template;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::cache::Page;
 use crate::error::{Error, Result};
 use crate::marks::Mark;
 use crate::shell::Shell;
@@ -55,14 +55,18 @@ pub(crate) fn page(template: &impl Template) -> Result<Response> {
 
 /// Answers with a rendered template that is the same for every reader, and keeps it for a moment.
 pub(crate) fn fresh(app: &App, address: &str, template: &impl Template) -> Result<Response> {
-    let page = Bytes::from(template.render()?);
+    let page = Page::new(template.render()?.into());
     app.pages.put(address, page.clone());
     Ok(cached(page))
 }
 
 /// Answers with a page that was kept.
-pub(crate) fn cached(page: Bytes) -> Response {
-    (HEADERS, page).into_response()
+pub(crate) fn cached(page: Page) -> Response {
+    let mut response = (HEADERS, page.html).into_response();
+    if let Some(tag) = page.tag {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 /// Seconds since 1970.

@@ -13,7 +13,7 @@ use ream_paper::{Deviation, Paper};
 use crate::address::segment;
 use crate::board::Shown;
 use crate::error::{Error, Result};
-use crate::feeds;
+use crate::feeds::{self, Alternate};
 use crate::marks::{Mark, tally};
 use crate::pages::page;
 use crate::shell::Shell;
@@ -56,7 +56,7 @@ struct PaperPage<'a> {
     notes: &'a [String],
     runs: Vec<RunView>,
     similar: Vec<SimilarView>,
-    exports: Vec<(&'static str, String)>,
+    exports: Vec<Alternate>,
     sources: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use ream_catalog::{Facet, Hit, Mode, SearchPage, SearchQuery};
 
 use crate::address::address;
 use crate::error::{Error, Result};
-use crate::feeds;
+use crate::feeds::{self, Alternate};
 use crate::marks::{Mark, verdict};
 use crate::pages::feed::Choice;
 use crate::pages::page;
@@ -143,7 +143,7 @@ struct Search<'a> {
     cards: Vec<Card>,
     first: String,
     next: String,
-    exports: Vec<(&'static str, String)>,
+    exports: Vec<Alternate>,
     /// What is wrong with the query, and the query up to there.
     problem: Option<(String, String)>,
 }

@@ -11,7 +11,10 @@ use serde::Deserialize;
 
 use super::blocking;
 use super::manager::standing;
+use crate::address::address;
+use crate::entries::{self, Feed, Form};
 use crate::error::{Error, Result};
+use crate::feeds::Alternate;
 use crate::pages::page;
 use crate::shell::Shell;
 use crate::state::App;
@@ -97,8 +100,8 @@ pub(crate) fn summaries(app: &App) -> Result<Vec<RunSummary>> {
 }
 
 /// Which runs are shown.
-#[derive(Clone, Default, Deserialize)]
-pub(super) struct Filter {
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Filter {
     paper: Option<String>,
     preset: Option<String>,
     state: Option<String>,
@@ -106,6 +109,19 @@ pub(super) struct Filter {
 }
 
 impl Filter {
+    /// The address of the list at `path` with this filter.
+    fn address(&self, path: &str) -> String {
+        let pairs = [("paper", &self.paper), ("preset", &self.preset), ("state", &self.state)];
+        address(path, pairs.map(|(key, value)| (key, value.as_deref().unwrap_or_default())))
+    }
+
+    /// The same up to the number of a page.
+    fn page_address(&self) -> String {
+        let address = self.address("/runs");
+        let mark = if address.contains('?') { '&' } else { '?' };
+        format!("{address}{mark}")
+    }
+
     fn has(&self, run: &RunSummary) -> bool {
         let fits =
             |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w.is_empty() || w == is);
@@ -127,6 +143,7 @@ struct ListPage<'a> {
     previous: Option<usize>,
     next: Option<usize>,
     folder: String,
+    exports: Vec<Alternate>,
 }
 
 /// `GET /runs`
@@ -157,21 +174,30 @@ pub(super) async fn show(
         states: ["queued", "running", "finished", "failed", "unfinished"]
             .map(|word| (word, chosen(&filter.state, word)))
             .to_vec(),
-        address: address(&filter),
+        address: filter.page_address(),
         previous: (number > 1).then(|| number - 1),
         next: (until < shown.len()).then_some(number + 1),
         folder: app.site.runs.dir().display().to_string(),
+        exports: entries::alternates(|extension| filter.address(&format!("/runs.{extension}"))),
     })
 }
 
-fn address(filter: &Filter) -> String {
-    let pairs = [("paper", &filter.paper), ("preset", &filter.preset), ("state", &filter.state)];
-    let words = pairs.iter().filter_map(|(key, value)| Some(format!("{key}={}&", escape(value.as_deref()?))));
-    format!("/runs?{}", words.collect::<String>())
-}
-
-/// Percent-escapes a value of an address.
-fn escape(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+/// The latest runs that pass, as a feed.
+pub(crate) async fn feed(app: &App, shell: &Shell, filter: Filter, form: Form) -> Result<Response> {
+    let site = app.clone();
+    let all = blocking(move || summaries(&site)).await??;
+    let entry = |run: &RunSummary| {
+        let seconds = run.created.saturating_add(run.seconds.unwrap_or(0.0) as u64);
+        entries::Entry {
+            id: format!("urn:ream:run:{}", run.id),
+            title: format!("{}, {}: {}", run.paper, run.preset.name(), run.state),
+            text: format!("{} of {} seeds have finished. {}", run.finished, run.seeds, run.seconds_words()),
+            page: format!("/runs/{}", run.id),
+            seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+            tags: vec![run.state.to_owned()],
+        }
+    };
+    let shown = all.iter().filter(|run| filter.has(run)).take(PAGE).map(entry).collect();
+    let own = filter.address(&format!("/runs.{}", form.extension()));
+    Feed::new(shell, "ream: runs", &filter.address("/runs"), &own, shown).answer(form)
 }

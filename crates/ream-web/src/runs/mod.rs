@@ -25,7 +25,7 @@ use axum::routing::{get, post};
 use ream_lab::{RunDir, RunRecord};
 
 pub use limits::RunLimits;
-pub(crate) use list::Known;
+pub(crate) use list::{Filter as RunFilter, Known, feed as runs_feed};
 pub(crate) use manager::Manager;
 pub(crate) use reports::Reports;
 pub(crate) use stream::Channels;
