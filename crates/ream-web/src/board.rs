@@ -38,6 +38,14 @@ pub(crate) struct Shown {
     pub(crate) figure: String,
 }
 
+impl Shown {
+    /// The command that made its figures, or will.
+    pub(crate) fn command(&self, slug: &str) -> String {
+        let made = self.reports.iter().map(|report| report.command.as_str()).find(|c| !c.is_empty());
+        made.map_or_else(|| format!("ream run {slug} --preset full"), str::to_owned)
+    }
+}
+
 impl Board {
     /// Judges every paper again.
     pub(crate) fn of(edition: &Edition, runs: &Runs) -> Self {
@@ -179,13 +187,6 @@ pub(crate) fn run_rows(runs: &Runs) -> ream_lab::Result<Vec<RunRow>> {
 
 fn run_row(dir: &RunDir, record: &RunRecord) -> RunRow {
     let state = Standing::of(dir, record).map_or("damaged", |(standing, _)| standing.name());
-    let evidence = state == "finished"
-        && record.preset != Preset::Smoke
-        && !record.modified
-        && record.own_data.is_none()
-        && record.claims.is_empty()
-        && record.code.clean
-        && !record.code.commit.is_empty();
     RunRow {
         id: record.id.clone(),
         slug: record.paper.clone(),
@@ -193,6 +194,17 @@ fn run_row(dir: &RunDir, record: &RunRecord) -> RunRow {
         state: state.to_owned(),
         created: i64::try_from(record.created).unwrap_or(i64::MAX),
         seconds: dir.wall_seconds().ok().flatten(),
-        evidence,
+        evidence: is_evidence(state, record),
     }
+}
+
+/// Whether verdicts may rest on a run.
+pub(crate) fn is_evidence(state: &str, record: &RunRecord) -> bool {
+    state == "finished"
+        && record.preset != Preset::Smoke
+        && !record.modified
+        && record.own_data.is_none()
+        && record.claims.is_empty()
+        && record.code.clean
+        && !record.code.commit.is_empty()
 }

@@ -94,8 +94,10 @@ pub async fn serve(
     site.bind = listener.local_addr().map_err(|e| Error::internal(&e))?;
     let app = App::new(site);
     tokio::spawn(follow::follow(app.clone()));
-    let manager = app.manager.clone();
-    tokio::task::spawn_blocking(move || manager.adopt());
+    if app.can_run() {
+        let manager = app.manager.clone();
+        tokio::task::spawn_blocking(move || manager.adopt());
+    }
     let stopper = app.clone();
     tokio::spawn(async move {
         stop.await;

@@ -226,6 +226,17 @@ async fn the_interface_answers_in_json_and_refuses_with_problems() {
     assert_eq!(json("/api/v1/organisations/acme-sons?sort=newest").await["total"], 3);
     assert!(json("/api/v1/papers/lc-alpacaeval/similar").await.is_array());
     assert!(json("/api/v1/runs").await.is_array());
+    assert_eq!(paper["system"]["command"].as_str().unwrap().split(' ').nth(2), Some("lc-alpacaeval"));
+    assert!(paper["system"]["measured"].is_i64(), "{}", paper["system"]);
+    let family = json("/api/v1/families/causal").await;
+    assert_eq!(family["papers"].as_array().unwrap().len(), 5);
+    assert_eq!(json("/api/v1/verdicts").await.as_array().unwrap().len(), 6);
+    assert_eq!(json("/api/v1/ranking").await["version"], ream_catalog::ranking::VERSION);
+    let reasons = json("/api/v1/papers/2405.00001/ranking").await;
+    assert_eq!(reasons.as_array().unwrap().len(), ream_catalog::Sort::ALL.len());
+    let system = json("/api/v1/papers/lc-alpacaeval/system").await;
+    assert_eq!(system["presets"][1]["name"], "full");
+    assert!(system["schema"]["properties"].is_object() && system["presets"][1]["config"].is_object());
     assert_eq!(json("/api/v1/openapi.json").await["openapi"], "3.1.0");
     for (path, status, code) in [
         ("/api/v1/nothing", 404, "not_found"),
@@ -233,6 +244,11 @@ async fn the_interface_answers_in_json_and_refuses_with_problems() {
         ("/api/v1/papers?sort=best", 400, "bad_query"),
         ("/api/v1/search?q=year%3Asoon", 400, "bad_query"),
         ("/api/v1/runs?limit=x", 400, "bad_query"),
+        ("/api/v1/runs/nothing", 404, "not_found"),
+        ("/api/v1/compare?a=x", 400, "bad_query"),
+        ("/api/v1/imports/7", 404, "not_found"),
+        ("/api/v1/families/nothing", 404, "not_found"),
+        ("/api/v1/papers/2405.00001/system", 404, "not_found"),
     ] {
         let answer = get(&site, path).await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
@@ -355,6 +371,10 @@ async fn what_is_imported_is_merged_and_listed() {
     }
     assert!(get(&site, "/").await.body.contains("Fresh from a file"));
     assert!(get(&site, "/search?q=fresh").await.body.contains("/papers/t-"));
+    let number = report.rsplit('/').next().unwrap();
+    let data = get(&site, &format!("/api/v1/imports/{number}")).await.body;
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    assert_eq!((&data["added"], &data["bad"], &data["done"]), (&1.into(), &1.into(), &true.into()), "{data}");
 }
 
 /// The value of an attribute of a tag.

@@ -206,14 +206,13 @@ fn paragraphs(text: &str) -> Vec<&str> {
 }
 
 fn system_view(app: &App, slug: &str, shown: &Shown) -> SystemView {
-    let command = shown.reports.iter().map(|r| r.command.as_str()).find(|c| !c.is_empty());
     let cost = match (shown.minutes, shown.expected) {
         (Some(minutes), _) => format!("The last full run took {}.", views::minutes(minutes)),
         (None, Some(minutes)) => format!("About {} a seed on one core.", views::minutes(minutes)),
         (None, None) => "Seconds.".to_owned(),
     };
     SystemView {
-        command: command.map_or_else(|| format!("ream run {slug} --preset full"), str::to_owned),
+        command: shown.command(slug),
         cost,
         measured: shown.minutes.is_some(),
         can_run: app.can_run(),

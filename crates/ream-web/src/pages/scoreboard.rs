@@ -306,7 +306,7 @@ struct FamilyPage<'a> {
     exports: Vec<Alternate>,
 }
 
-fn about(family: Family) -> &'static str {
+pub(crate) fn about(family: Family) -> &'static str {
     match family {
         Family::Language => "Small language models, trained here.",
         Family::Decoding => "Decoding with a real language model.",

@@ -97,7 +97,7 @@ enum Outcome {
 }
 
 /// The paper of that name and its system.
-fn paper<'a>(app: &'a App, slug: &str) -> Result<(&'a Entry, AnySystem)> {
+pub(super) fn paper<'a>(app: &'a App, slug: &str) -> Result<(&'a Entry, AnySystem)> {
     let entry = app.site.edition.get(slug).map_err(|e| Error::not_found(e.to_string()))?;
     let system = entry.system.ok_or_else(|| {
         Error::new(

@@ -7,11 +7,12 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use ream_lab::{Preset, RunDir, RunRecord, time};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::blocking;
 use super::manager::standing;
 use crate::address::address;
+use crate::board::is_evidence;
 use crate::entries::{self, Feed, Form};
 use crate::error::{Error, Result};
 use crate::feeds::Alternate;
@@ -22,10 +23,11 @@ use crate::state::App;
 /// Runs on one page.
 const PAGE: usize = 50;
 
-/// A run in a list.
-#[derive(Clone, Debug)]
+/// A run in a list, and in the JSON interface.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct RunSummary {
     pub(crate) id: String,
+    #[serde(rename = "slug")]
     pub(crate) paper: String,
     pub(crate) preset: Preset,
     /// `queued`, `running`, `stopping`, `finished`, `failed`, `unfinished`.
@@ -38,6 +40,8 @@ pub(crate) struct RunSummary {
     pub(crate) seconds: Option<f64>,
     pub(crate) modified: bool,
     pub(crate) own_data: bool,
+    /// Whether verdicts may rest on it.
+    pub(crate) evidence: bool,
 }
 
 /// Finished runs do not change: they are read once.
@@ -45,11 +49,12 @@ pub(crate) struct RunSummary {
 pub(crate) struct Known(Mutex<BTreeMap<String, RunSummary>>);
 
 impl RunSummary {
-    fn of(app: &App, dir: &RunDir, record: RunRecord) -> Result<Self> {
+    pub(super) fn of(app: &App, dir: &RunDir, record: RunRecord) -> Result<Self> {
         let (state, finished) = standing(&app.manager.place(&record.id), dir, &record)?;
         Ok(Self {
             state,
             finished,
+            evidence: is_evidence(state, &record),
             seeds: record.seeds.len(),
             created: record.created,
             seconds: dir.wall_seconds()?,
@@ -109,6 +114,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Empty words filter nothing.
+    pub(crate) fn of(paper: String, preset: String, state: String) -> Self {
+        Self { paper: Some(paper), preset: Some(preset), state: Some(state), page: None }
+    }
+
     /// The address of the list at `path` with this filter.
     fn address(&self, path: &str) -> String {
         let pairs = [("paper", &self.paper), ("preset", &self.preset), ("state", &self.state)];
@@ -122,7 +132,7 @@ impl Filter {
         format!("{address}{mark}")
     }
 
-    fn has(&self, run: &RunSummary) -> bool {
+    pub(super) fn has(&self, run: &RunSummary) -> bool {
         let fits =
             |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w.is_empty() || w == is);
         fits(&self.paper, &run.paper) && fits(&self.preset, run.preset.name()) && fits(&self.state, run.state)

@@ -5,6 +5,7 @@
 mod actions;
 mod claims;
 mod compare;
+pub(crate) mod data;
 mod explain;
 mod files;
 mod form;
@@ -19,6 +20,7 @@ mod show;
 mod stream;
 mod tables;
 mod uploads;
+mod waiting;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -60,6 +62,6 @@ fn open(app: &App, id: &str) -> Result<(RunDir, RunRecord)> {
 }
 
 /// Does work that reads files or computes on a thread that may wait.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(&e))
 }

@@ -22,7 +22,7 @@ use crate::shell::Shell;
 use crate::state::App;
 
 /// Bytes of a seed's events that a page reads: more is told by a run that forgot to stop telling.
-const MOST_EVENTS: u64 = 64 << 20;
+pub(super) const MOST_EVENTS: u64 = 64 << 20;
 
 /// Everything that the page shows.
 struct RunView {
