@@ -1,6 +1,6 @@
 //! How all claims of the edition stand, computed once and kept until a run changes something.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(crate) struct Shown {
     pub(crate) minutes: Option<f64>,
     /// What its system expects of one seed, where nothing has been run.
     pub(crate) expected: Option<f64>,
+    /// Data sets that its smoke or its full preset uses.
+    pub(crate) data: Vec<String>,
     /// What was measured, as a figure; empty where nothing was. Its colours are the page's style.
     pub(crate) figure: String,
 }
@@ -55,7 +57,7 @@ impl Board {
                 figure(entry, &reports).and_then(|f| figure_block(&f, Theme::Page).ok()).unwrap_or_default();
             let minutes = reports.iter().find_map(|r| r.minutes);
             let measured = measured(entry, runs);
-            Shown { minutes, measured, expected: expected(entry), figure, reports }
+            Shown { minutes, measured, data: data(entry), expected: expected(entry), figure, reports }
         };
         let papers = edition.entries.iter().map(|e| (e.paper.slug.clone(), Arc::new(shown(e)))).collect();
         Self { papers }
@@ -93,6 +95,18 @@ fn measured(entry: &Entry, runs: &Runs) -> Option<i64> {
     }
     let day = published?.date.parse().ok().and_then(crate::calendar::day)?;
     Some(day * 86_400)
+}
+
+/// Data sets of a system's smoke and full preset.
+fn data(entry: &Entry) -> Vec<String> {
+    let needs = |preset| {
+        let system = entry.system?;
+        let (_, needs) = system.preset(preset).and_then(|config| system.prepare(&config)).ok()?;
+        Some(needs.data)
+    };
+    let all: BTreeSet<String> =
+        [Preset::Smoke, Preset::Full].into_iter().filter_map(needs).flatten().collect();
+    all.into_iter().collect()
 }
 
 /// Minutes that a system expects of one seed of its full preset.

@@ -19,7 +19,7 @@ pub(crate) async fn follow(app: App) {
     let mut seen = None;
     loop {
         let outcome = look(&app, &mut seen).await;
-        app.set_trouble(outcome.err().map(|error| error.message));
+        app.set_trouble("follow", outcome.err().map(|error| error.message));
         tokio::select! {
             () = &mut stopping => return,
             () = tokio::time::sleep(PERIOD) => {}

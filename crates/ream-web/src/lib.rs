@@ -14,6 +14,7 @@ mod edition;
 mod entries;
 mod error;
 mod feeds;
+mod fetches;
 mod follow;
 mod gauge;
 mod guard;
@@ -95,6 +96,7 @@ pub async fn serve(
     let app = App::new(site);
     tokio::spawn(follow::follow(app.clone()));
     if app.can_run() {
+        tokio::spawn(runs::keep_tidy(app.clone()));
         let manager = app.manager.clone();
         tokio::task::spawn_blocking(move || manager.adopt());
     }

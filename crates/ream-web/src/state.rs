@@ -1,5 +1,6 @@
 //! What every request can reach.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,6 +13,7 @@ use crate::Site;
 use crate::board::Board;
 use crate::cache::Pages;
 use crate::error::Result;
+use crate::fetches::Fetches;
 use crate::guard::Secret;
 use crate::imports::Imports;
 use crate::runs::{Channels, Known, Manager, Reports};
@@ -26,12 +28,14 @@ pub(crate) struct Shared {
     pub(crate) site: Site,
     /// Pages that were just made.
     pub(crate) pages: Pages,
+    /// Data sets that are being fetched, or were.
+    pub(crate) fetches: Fetches,
     /// Imports since the start.
     pub(crate) imports: Imports,
     /// Held by whoever computes meanings.
     pub(crate) embedding: tokio::sync::Mutex<()>,
     board: RwLock<Arc<Board>>,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<BTreeMap<&'static str, String>>,
     /// What the tokens of forms are made with.
     pub(crate) secret: Secret,
     /// Starts runs.
@@ -68,6 +72,7 @@ impl App {
         Self(Arc::new(Shared {
             site,
             pages: Pages::default(),
+            fetches: Fetches::default(),
             imports: Imports::default(),
             embedding: tokio::sync::Mutex::default(),
             board: RwLock::default(),
@@ -102,9 +107,8 @@ impl App {
         let app = self.clone();
         tokio::spawn(async move {
             let Ok(_alone) = app.embedding.try_lock() else { return };
-            if let Err(error) = app.site.catalog.embed_missing(&mut |_, _| {}).await {
-                app.set_trouble(Some(error.to_string()));
-            }
+            let outcome = app.site.catalog.embed_missing(&mut |_, _| {}).await;
+            app.set_trouble("meaning", outcome.err().map(|error| error.to_string()));
         });
     }
 
@@ -122,13 +126,18 @@ impl App {
         *self.board.write().unwrap_or_else(PoisonError::into_inner) = board;
     }
 
-    /// What could not be kept current the last time.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What went wrong in the background the last time.
+    pub(crate) fn trouble(&self) -> Vec<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// Notes how a task in the background ended.
+    pub(crate) fn set_trouble(&self, task: &'static str, trouble: Option<String>) {
+        let mut all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => all.insert(task, trouble),
+            None => all.remove(task),
+        };
     }
 
     /// Whether papers can be run: only for a reader who sits at this machine. A site that answers under another name is

@@ -84,7 +84,7 @@ async fn get(site: &Router, path: &str) -> Answer {
     send(site, request("GET", path).body(Body::empty()).unwrap()).await
 }
 
-const PAGES: [&str; 28] = [
+const PAGES: [&str; 30] = [
     "/",
     "/?sort=newest",
     "/?sort=hot",
@@ -111,6 +111,8 @@ const PAGES: [&str; 28] = [
     "/ranking",
     "/ranking?why=lc-alpacaeval",
     "/import",
+    "/data",
+    "/data/minilm",
     "/about",
     "/keys",
 ];
@@ -181,6 +183,7 @@ async fn what_is_wrong_is_one_clear_page() {
         ("/families/nothing", 404, "not_found"),
         ("/authors/nobody", 404, "not_found"),
         ("/import/7", 404, "not_found"),
+        ("/data/nothing", 404, "not_found"),
         ("/assets/nothing.css", 404, "not_found"),
         ("/?sort=best", 400, "bad_query"),
         ("/?period=decade", 400, "bad_query"),
@@ -459,7 +462,6 @@ async fn what_a_reader_has_is_not_sent_again() {
         "/",
         "/scoreboard",
         "/about",
-        "/search?q=plain",
         "/feed.atom",
         "/feed.jsonl",
         "/scoreboard.json",
@@ -502,4 +504,27 @@ async fn answers_are_packed_where_readers_are_far() {
     let (packed, small) = ask(&far, "papers.example").await;
     let (plain, large) = ask(&near, HOST).await;
     assert!(packed && !plain && 2 * small < large, "{small} of {large}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_paper_lacks_can_be_fetched_from_its_page() {
+    let (site, _home) = site().await;
+    let page = get(&site, "/papers/lc-alpacaeval").await.body;
+    assert!(page.contains("<code>ream data fetch alpaca-leaderboard</code>"), "{page}");
+    let form = page.split("action=\"/data/alpaca-leaderboard/fetch\"").nth(1).unwrap();
+    assert!(form.split("</form>").next().unwrap().contains("name=\"csrf\" value=\""), "{form}");
+    let search = get(&site, "/search?q=plain").await.body;
+    assert!(search.contains("action=\"/data/minilm/fetch\""), "{search}");
+    let all: serde_json::Value = serde_json::from_str(&get(&site, "/api/v1/data").await.body).unwrap();
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len(), ream_data::all().len());
+    let leaderboard = all.iter().find(|row| row["id"] == "alpaca-leaderboard").unwrap();
+    assert_eq!(leaderboard["papers"], serde_json::json!(["lc-alpacaeval"]));
+
+    let elsewhere = Options { hosts: vec!["papers.example".into()], ..Options::default() };
+    let (far, _home) = site_with(elsewhere).await;
+    for path in ["/papers/lc-alpacaeval", "/search?q=plain", "/data", "/data/minilm"] {
+        let page = get(&far, path).await.body;
+        assert!(!page.contains("/fetch\""), "{path}: no button where nothing can be fetched: {page}");
+    }
 }

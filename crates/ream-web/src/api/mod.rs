@@ -1,6 +1,7 @@
 //! `/api/v1`: what the pages show, as JSON. Errors are problem documents (RFC 9457) with stable codes.
 
 mod claims;
+mod data;
 mod imports;
 mod papers;
 mod runs;
@@ -44,6 +45,8 @@ fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/runs/{id}", get(runs::run)),
         ("/compare", get(runs::compare)),
         ("/imports/{number}", get(imports::report)),
+        ("/data", get(data::all)),
+        ("/data/{id}", get(data::one)),
         ("/openapi.json", get(openapi)),
     ]
 }

@@ -1,5 +1,6 @@
 //! Pages that are read.
 
+mod data;
 pub(crate) mod feed;
 mod import;
 pub(crate) mod names;
@@ -15,7 +16,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::cache::Page;
 use crate::error::{Error, Result};
@@ -38,6 +39,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/authors/{handle}", get(names::author))
         .route("/organisations", get(names::organisations))
         .route("/organisations/{handle}", get(names::organisation))
+        .route("/data", get(data::all))
+        .route("/data/{id}", get(data::one))
+        .route("/data/{id}/fetch", post(data::fetch))
         .route("/ranking", get(ranking::ranking))
         .route("/import", import::routes())
         .route("/import/{number}", get(import::report))
@@ -75,12 +79,9 @@ pub(crate) fn now() -> i64 {
     since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// `ok`, and what could not be kept current, if anything.
+/// `ok`, and what went wrong in the background, if anything.
 async fn healthz(State(app): State<App>) -> String {
-    match app.trouble() {
-        Some(trouble) => format!("ok\nnot current: {trouble}\n"),
-        None => "ok\n".to_owned(),
-    }
+    app.trouble().iter().fold("ok\n".to_owned(), |said, trouble| format!("{said}not current: {trouble}\n"))
 }
 
 async fn nothing() -> Error {

@@ -14,6 +14,7 @@ use crate::address::segment;
 use crate::board::Shown;
 use crate::error::{Error, Result};
 use crate::feeds::{self, Alternate};
+use crate::fetches::DataRow;
 use crate::marks::{Mark, tally};
 use crate::pages::page;
 use crate::shell::Shell;
@@ -66,6 +67,8 @@ struct SystemView {
     cost: String,
     measured: bool,
     can_run: bool,
+    /// Data sets that are not here.
+    missing: Vec<DataRow>,
 }
 
 pub(crate) struct RunView {
@@ -216,6 +219,12 @@ fn system_view(app: &App, slug: &str, shown: &Shown) -> SystemView {
         cost,
         measured: shown.minutes.is_some(),
         can_run: app.can_run(),
+        missing: shown
+            .data
+            .iter()
+            .filter_map(|id| Some(DataRow::new(app, ream_data::get(id).ok()?)))
+            .filter(|row| !row.is_here())
+            .collect(),
     }
 }
 

@@ -68,7 +68,7 @@ async fn submit(
     form: Multipart,
 ) -> Result<Response> {
     paper(&app, &slug)?;
-    let typed = Typed::read(&app.site.home, form, app.site.options.upload_mib << 20).await?;
+    let typed = Typed::read(&app.site.home, &app.site.runs, form, app.site.options.upload_mib << 20).await?;
     let start = typed.start;
     let outcome = blocking(move || {
         let (entry, system) = paper(&app, &slug)?;

@@ -31,6 +31,7 @@ pub(crate) use list::{Filter as RunFilter, Known, feed as runs_feed};
 pub(crate) use manager::Manager;
 pub(crate) use reports::Reports;
 pub(crate) use stream::Channels;
+pub(crate) use uploads::keep_tidy;
 
 use crate::error::{Error, Result};
 use crate::state::App;

@@ -169,7 +169,7 @@ fn runs_wait_for_each_other() {
     assert!(full.text().contains("queue_full"));
     assert_eq!(
         site.post(&consent, &format!("/runs/{second}/resume"), &[]).status,
-        429,
+        409,
         "no second place for one run"
     );
     assert_eq!(site.post(&consent, &format!("/runs/{second}/cancel"), &[]).status, 303);
