@@ -22,6 +22,8 @@ const PLACES: usize = 24;
 #[derive(Default)]
 pub(crate) struct Board {
     pub(crate) papers: BTreeMap<String, Arc<Shown>>,
+    /// What to try first: the paper whose smoke run is expected to be over soonest and needs nothing that is not here.
+    pub(crate) first: Option<String>,
 }
 
 /// What is shown of a paper besides its facts.
@@ -50,7 +52,7 @@ impl Shown {
 
 impl Board {
     /// Judges every paper again.
-    pub(crate) fn of(edition: &Edition, runs: &Runs) -> Self {
+    pub(crate) fn of(edition: &Edition, runs: &Runs, store: &ream_data::Store) -> Self {
         let shown = |entry: &Entry| {
             let reports = reports(entry, runs);
             let figure =
@@ -60,7 +62,7 @@ impl Board {
             Shown { minutes, measured, data: data(entry), expected: expected(entry), figure, reports }
         };
         let papers = edition.entries.iter().map(|e| (e.paper.slug.clone(), Arc::new(shown(e)))).collect();
-        Self { papers }
+        Self { papers, first: first(edition, store) }
     }
 
     /// The edition as the catalogue holds it.
@@ -95,6 +97,25 @@ fn measured(entry: &Entry, runs: &Runs) -> Option<i64> {
     }
     let day = published?.date.parse().ok().and_then(crate::calendar::day)?;
     Some(day * 86_400)
+}
+
+/// The paper of the cheapest smoke run; of equals the first by name.
+fn first(edition: &Edition, store: &ream_data::Store) -> Option<String> {
+    let cost = |entry: &Entry| {
+        let system = entry.system?;
+        let (_, needs) = system.preset(Preset::Smoke).and_then(|config| system.prepare(&config)).ok()?;
+        let here = |id: &String| {
+            ream_data::get(id).is_ok_and(|set| store.condition(set) == ream_data::Condition::Fetched)
+        };
+        let minutes = needs.minutes * system.seeds(Preset::Smoke) as f64;
+        needs.data.iter().all(here).then(|| (minutes, entry.paper.slug.clone()))
+    };
+    let cheapest = edition
+        .entries
+        .iter()
+        .filter_map(cost)
+        .min_by(|(a, x), (b, y)| a.total_cmp(b).then_with(|| x.cmp(y)));
+    cheapest.map(|(_, slug)| slug)
 }
 
 /// Data sets of a system's smoke and full preset.

@@ -36,7 +36,7 @@ pub(crate) async fn look(app: &App, seen: &mut Option<u64>) -> Result<()> {
         if before == Some(now) {
             return Ok(None);
         }
-        let board = Board::of(&blocking.site.edition, &blocking.site.runs);
+        let board = Board::of(&blocking.site.edition, &blocking.site.runs, &blocking.site.data);
         let rows = run_rows(&blocking.site.runs)?;
         Ok::<_, ream_lab::Error>(Some((now, board, rows)))
     })

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -36,7 +36,11 @@ async fn site() -> (Router, tempfile::TempDir) {
 
 async fn site_with(options: Options) -> (Router, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(&format!("sqlite:{}", home.path().join("c.db").display())).await.unwrap();
+    (site_in(home.path(), options).await, home)
+}
+
+async fn site_in(home: &Path, options: Options) -> Router {
+    let store = Store::open(&format!("sqlite:{}", home.join("c.db").display())).await.unwrap();
     let paper = |title: &str, arxiv: Option<&str>, author: &str| Record {
         title: title.to_owned(),
         arxiv: arxiv.map(str::to_owned),
@@ -54,19 +58,19 @@ async fn site_with(options: Options) -> (Router, tempfile::TempDir) {
         paper("Without a number", None, "Ada Lovelace"),
     ];
     store.upsert(&records, &Source { kind: "jsonl".into(), name: NASTY.into() }).await.unwrap();
-    let catalog = Catalog::open(store, &home.path().join("index"), None).await.unwrap();
+    let catalog = Catalog::open(store, &home.join("index"), None).await.unwrap();
     let build = Build { version: "0", commit: "", clean: false, substrate: "" };
     let site = Site {
         catalog,
         edition: Arc::new(Edition::load(vec![ream_causal::family()], build).unwrap()),
-        runs: Runs::new(home.path().join("runs")),
-        data: ream_data::Store::open(home.path().join("data")),
-        home: home.path().to_owned(),
+        runs: Runs::new(home.join("runs")),
+        data: ream_data::Store::open(home.join("data")),
+        home: home.to_owned(),
         program: PathBuf::from("ream"),
         bind: HOST.parse().unwrap(),
         options,
     };
-    (ream_web::router(site).await.unwrap(), home)
+    ream_web::router(site).await.unwrap()
 }
 
 async fn send(site: &Router, request: Request<Body>) -> Answer {
@@ -527,4 +531,23 @@ async fn what_a_paper_lacks_can_be_fetched_from_its_page() {
         let page = get(&far, path).await.body;
         assert!(!page.contains("/fetch\""), "{path}: no button where nothing can be fetched: {page}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_to_try_first_runs_without_a_download() {
+    let home = tempfile::tempdir().unwrap();
+    let lacking = site_in(home.path(), Options::default()).await;
+    let feed = get(&lacking, "/").await.body;
+    assert!(!feed.contains("Try one first"), "every paper of this family needs data: {feed}");
+    // A data set counts as fetched when its file has the right size.
+    let set = ream_data::get("alpaca-leaderboard").unwrap();
+    let file = home.path().join("data").join(&set.id).join(&set.files[0].name);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, vec![b'x'; usize::try_from(set.files[0].bytes).unwrap()]).unwrap();
+    let site = site_in(home.path(), Options::default()).await;
+    let feed = get(&site, "/").await.body;
+    assert!(
+        feed.contains("<a href=\"/papers/lc-alpacaeval/run\">") && feed.contains("ream run lc-alpacaeval")
+    );
+    assert!(get(&site, "/about").await.body.contains("<code>ream run lc-alpacaeval</code>"));
 }

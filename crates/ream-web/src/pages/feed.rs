@@ -245,6 +245,8 @@ struct Feed<'a> {
     imported: String,
     verdicts: Vec<(crate::marks::Mark, u64)>,
     exports: Vec<Alternate>,
+    /// What to try first.
+    try_first: Option<String>,
 }
 
 /// `/`
@@ -292,6 +294,7 @@ pub(crate) async fn feed(
             .filter_map(|mark| counts.claims.get(mark.name).map(|n| (mark, *n)))
             .collect(),
         exports: crate::feeds::exports("/feed", &params),
+        try_first: app.board().first.clone(),
     };
     fresh(&app, here, &feed)
 }

@@ -98,10 +98,11 @@ async fn wrong_method() -> Error {
 struct About<'a> {
     shell: &'a Shell,
     marks: [Mark; 6],
+    try_first: Option<String>,
 }
 
-async fn about(shell: Shell) -> Result<Response> {
-    page(&About { shell: &shell, marks: Mark::all() })
+async fn about(State(app): State<App>, shell: Shell) -> Result<Response> {
+    page(&About { shell: &shell, marks: Mark::all(), try_first: app.board().first.clone() })
 }
 
 #[derive(Template)]
