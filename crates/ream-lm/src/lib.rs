@@ -13,6 +13,8 @@
 //! ```
 
 pub mod bpe;
+pub mod gguf;
+mod mapped;
 pub mod sentence;
 pub mod small;
 
