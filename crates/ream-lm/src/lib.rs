@@ -17,7 +17,9 @@ pub mod gguf;
 mod mapped;
 pub mod sentence;
 pub mod small;
+pub mod tokenizer;
 
 pub use bpe::{Bpe, BpeError, Encoder};
 pub use sentence::{SentenceEncoder, SentenceError};
 pub use small::{SmallConfig, SmallLm};
+pub use tokenizer::Tokenizer;

@@ -7,7 +7,23 @@
 
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+use ream_lm::Tokenizer;
 use ream_lm::gguf::{self, Kind, llama};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    texts: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    tokens: Vec<u32>,
+    /// Where the text may hold special tokens.
+    special: Option<Vec<u32>>,
+}
 
 fn file() -> Option<gguf::File> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -59,4 +75,61 @@ fn every_weight_is_a_finite_number() {
             numbers.iter().fold(largest, |most, x| if x.is_finite() { most.max(x.abs()) } else { f32::NAN });
     }
     assert!(largest > 1.0 && largest < 1000.0, "{largest}");
+}
+
+#[test]
+fn tokens_are_those_of_the_reference() {
+    let Some(file) = file() else { return };
+    let tokenizer = Tokenizer::from_gguf(&file).unwrap();
+    let golden: Golden = serde_json::from_str(include_str!("golden/tokenizer.json")).unwrap();
+    assert!(golden.texts.len() > 200);
+    let mut encoder = tokenizer.encoder();
+    for case in &golden.texts {
+        for (special, wanted) in
+            [(false, &case.tokens), (true, case.special.as_ref().unwrap_or(&case.tokens))]
+        {
+            assert_eq!(&tokenizer.encode(&case.text, special), wanted, "{:?}", case.text);
+            let mut tokens = Vec::new();
+            encoder.encode_into(&case.text, special, &mut tokens);
+            assert_eq!(&tokens, wanted, "a known word: {:?}", case.text);
+        }
+        if tokenizer.first_lost(&case.text).is_none() {
+            assert_eq!(tokenizer.decode_text(&case.tokens), case.text);
+        }
+    }
+}
+
+#[test]
+fn special_tokens_are_known_by_name() {
+    let Some(file) = file() else { return };
+    let tokenizer = Tokenizer::from_gguf(&file).unwrap();
+    assert_eq!(tokenizer.vocabulary(), 49_152);
+    for (id, name) in [(0, "<|endoftext|>"), (1, "<|im_start|>"), (2, "<|im_end|>")] {
+        assert_eq!(tokenizer.special(name), Some(id));
+        assert_eq!(tokenizer.name_of(id), Some(name));
+        assert_eq!(tokenizer.bytes_of(id), Some(&[][..]));
+        assert_eq!(tokenizer.is_end(id), id == 2);
+    }
+    assert_eq!(tokenizer.begin(), None);
+    let lost: Vec<u8> = (0..=u8::MAX).filter(|byte| tokenizer.first_lost([*byte]).is_some()).collect();
+    let mut wanted = vec![4, 6, 0x13, 0x14, 0x16, 0x1d, 0xc0, 0xc1, 0xf1, 0xf2];
+    wanted.extend(0xf5..=0xff_u8);
+    assert_eq!(lost, wanted);
+}
+
+#[test]
+fn any_bytes_come_back() {
+    let Some(file) = file() else { return };
+    let tokenizer = Tokenizer::from_gguf(&file).unwrap();
+    let bytes =
+        prop_oneof![any::<u8>(), prop::sample::select(b"a '\n1s<|im_end|>\xc3\xa9\xf0\x9f\x98\x80".to_vec())];
+    proptest!(|(text in prop::collection::vec(bytes, 0..80))| {
+        let kept: Vec<u8> = text.iter().copied().filter(|byte| tokenizer.first_lost([*byte]).is_none()).collect();
+        let tokens = tokenizer.encode(&text, false);
+        prop_assert_eq!(tokenizer.decode(&tokens), kept);
+        let mut stream = tokenizer.stream();
+        let mut pieces: String = tokens.iter().map(|&token| stream.push(token)).collect();
+        pieces.push_str(&stream.finish());
+        prop_assert_eq!(pieces, tokenizer.decode_text(&tokens));
+    });
 }
