@@ -13,6 +13,7 @@
 //! ```
 
 pub mod bpe;
+pub mod chat;
 pub mod gguf;
 mod mapped;
 pub mod sentence;
