@@ -22,8 +22,10 @@ mod dequantize;
 mod error;
 pub mod half;
 mod kind;
+mod quantize;
 mod read;
 mod value;
+mod write;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -31,8 +33,10 @@ use std::path::{Path, PathBuf};
 pub use dequantize::dequantize;
 pub use error::Error;
 pub use kind::Kind;
+pub use quantize::quantize;
 use read::{Cursor, Header, Info};
 pub use value::{Array, Value};
+pub use write::Writer;
 
 use crate::mapped::Mapped;
 

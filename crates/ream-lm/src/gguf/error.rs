@@ -65,4 +65,28 @@ pub enum Error {
         /// Numbers given.
         elements: usize,
     },
+    /// A number that a type cannot hold.
+    #[error("{kind}: element {at} is {number}, wanted a finite number that fits the type")]
+    Number {
+        /// The element type.
+        kind: super::Kind,
+        /// Which number.
+        at: usize,
+        /// The number.
+        number: f32,
+    },
+    /// A type that is read and not written.
+    #[error("{kind} is read only; wanted F32, F16, BF16, Q8_0, Q4_0 or Q4_1")]
+    ReadOnly {
+        /// The element type.
+        kind: super::Kind,
+    },
+    /// A key or a tensor that cannot be written.
+    #[error("`{name}` cannot be written: {problem}")]
+    Unwritten {
+        /// Its name.
+        name: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
 }

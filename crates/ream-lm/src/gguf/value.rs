@@ -42,6 +42,10 @@ impl ValueKind {
         Self::ALL.get(number as usize).copied()
     }
 
+    pub(super) fn number(self) -> u32 {
+        self as u32
+    }
+
     /// Bytes of a value, at least.
     pub(super) fn least_bytes(self) -> usize {
         match self {
@@ -114,6 +118,50 @@ impl<'a> Value<'a> {
             Self::Bool(_) => "a boolean",
             Self::Str(_) => "a string",
             Self::Array(_) => "an array",
+        }
+    }
+
+    pub(super) fn kind(&self) -> ValueKind {
+        match self {
+            Self::U8(_) => ValueKind::U8,
+            Self::I8(_) => ValueKind::I8,
+            Self::U16(_) => ValueKind::U16,
+            Self::I16(_) => ValueKind::I16,
+            Self::U32(_) => ValueKind::U32,
+            Self::I32(_) => ValueKind::I32,
+            Self::U64(_) => ValueKind::U64,
+            Self::I64(_) => ValueKind::I64,
+            Self::F32(_) => ValueKind::F32,
+            Self::F64(_) => ValueKind::F64,
+            Self::Bool(_) => ValueKind::Bool,
+            Self::Str(_) => ValueKind::Str,
+            Self::Array(_) => ValueKind::Array,
+        }
+    }
+
+    /// Appends the value as it stands in a file, without its type.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::U8(x) => out.push(*x),
+            Self::I8(x) => out.extend(x.to_le_bytes()),
+            Self::U16(x) => out.extend(x.to_le_bytes()),
+            Self::I16(x) => out.extend(x.to_le_bytes()),
+            Self::U32(x) => out.extend(x.to_le_bytes()),
+            Self::I32(x) => out.extend(x.to_le_bytes()),
+            Self::U64(x) => out.extend(x.to_le_bytes()),
+            Self::I64(x) => out.extend(x.to_le_bytes()),
+            Self::F32(x) => out.extend(x.to_le_bytes()),
+            Self::F64(x) => out.extend(x.to_le_bytes()),
+            Self::Bool(x) => out.push(u8::from(*x)),
+            Self::Str(x) => {
+                out.extend((x.len() as u64).to_le_bytes());
+                out.extend(x.as_bytes());
+            }
+            Self::Array(x) => {
+                out.extend(x.kind.number().to_le_bytes());
+                out.extend((x.length as u64).to_le_bytes());
+                out.extend(x.bytes);
+            }
         }
     }
 
