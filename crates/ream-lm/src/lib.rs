@@ -14,13 +14,17 @@
 
 pub mod bpe;
 pub mod chat;
+mod generate;
 pub mod gguf;
+pub mod llama;
 mod mapped;
+pub mod quant;
 pub mod sentence;
 pub mod small;
 pub mod tokenizer;
 
 pub use bpe::{Bpe, BpeError, Encoder};
+pub use generate::{Generation, LanguageModel, LmError, log_probability};
 pub use sentence::{SentenceEncoder, SentenceError};
 pub use small::{SmallConfig, SmallLm};
 pub use tokenizer::Tokenizer;
