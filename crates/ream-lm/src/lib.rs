@@ -19,6 +19,7 @@ mod mapped;
 pub mod sentence;
 pub mod small;
 pub mod tokenizer;
+pub mod weights;
 
 pub use bpe::{Bpe, BpeError, Encoder};
 pub use sentence::{SentenceEncoder, SentenceError};

@@ -324,3 +324,6 @@ impl Tokenizer {
         word.merge_into(|pair| self.merges.get(pair), tokens);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
