@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::{PreTokenizer, Tokenizer};
+use crate::Bpe;
 use crate::gguf::{File, Value, Writer};
 
 /// The letter of a byte.
@@ -114,7 +115,11 @@ fn a_word_that_is_a_token_stays_whole_where_the_model_wants_it() {
 fn other_tokenizers_are_refused_by_name() {
     for (key, value, words) in [
         ("model", "llama", "key `tokenizer.ggml.model` is `llama`, wanted `gpt2`"),
-        ("pre", "default", "key `tokenizer.ggml.pre` is `default`, supported: gpt-2, smollm, llama-bpe"),
+        (
+            "pre",
+            "default",
+            "key `tokenizer.ggml.pre` is `default`, supported: gpt-2, smollm, llama-bpe, ream",
+        ),
         ("merges", "th", "key `tokenizer.ggml.merges` has \"th\" at 0: wanted two tokens"),
         ("merges", "t qq", "has \"t qq\" at 0: \"qq\" is no token"),
         ("merges", "h t", "has \"h t\" at 0: \"ht\" is no token"),
@@ -154,6 +159,44 @@ fn a_very_long_word_takes_no_square_of_its_length() {
     assert_eq!(t.encode(&word, false).len(), 200_000);
     let spaces = " ".repeat(300_000);
     assert_eq!(t.encode(&spaces, false).len(), 300_000);
+}
+
+fn written(tokenizer: &Tokenizer) -> Result<Tokenizer, String> {
+    let mut writer = Writer::new();
+    tokenizer.write_keys(&mut writer).map_err(|e| e.to_string())?;
+    let file = File::from_bytes("a.gguf", writer.to_bytes()).map_err(|e| e.to_string())?;
+    Tokenizer::from_gguf(&file).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_tokenizer_goes_into_a_file_and_comes_back() {
+    let text = "In the beginning God created the heaven and the earth. And the earth was without form, \u{e1}rbol 1611";
+    let bpe = Bpe::train([text.repeat(2)], 40).unwrap().with_special(&["<|end|>", "<|e"]).unwrap();
+    let own = Tokenizer::from(&bpe).with_end(bpe.special("<|end|>").unwrap());
+    let back = written(&own).unwrap();
+    for t in [&own, &back] {
+        assert_eq!(t.encode(text, false), bpe.encode(text));
+        assert_eq!(t.encode(b"\xff\x00 a", false), bpe.encode(b"\xff\x00 a"));
+        assert_eq!(t.encode("<|end|>", true), [296]);
+        assert_eq!((t.vocabulary(), t.special("<|e"), t.is_end(296)), (298, Some(297), true));
+    }
+    // The other kinds of tokens keep their kinds.
+    let small = with(&[]).unwrap();
+    let back = written(&small).unwrap();
+    let text = "<|im_start|>the[IMG] aaa";
+    assert_eq!(back.encode(text, true), small.encode(text, true));
+    assert_eq!(back.encode(text, false), small.encode(text, false));
+    assert!(back.is_end(1));
+}
+
+#[test]
+fn tokens_that_look_alike_are_not_written() {
+    // a + bc and ab + c: two tokens for one text.
+    let merges = [(97, 98), (98, 99), (256, 99), (97, 257)];
+    let saved = serde_json::json!({ "merges": merges, "special": [] });
+    let bpe: Bpe = serde_json::from_value(saved).unwrap();
+    let problem = written(&Tokenizer::from(&bpe)).unwrap_err();
+    assert!(problem.contains("tokens 258 and 259 are both \"abc\""), "{problem}");
 }
 
 proptest! {
