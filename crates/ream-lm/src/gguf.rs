@@ -304,3 +304,6 @@ impl File {
         Ok(Tensor { name: &info.name, shape: info.shape.clone(), kind, data })
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

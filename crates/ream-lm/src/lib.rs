@@ -22,6 +22,7 @@ pub mod quant;
 pub mod sentence;
 pub mod small;
 pub mod tokenizer;
+pub mod weights;
 
 pub use bpe::{Bpe, BpeError, Encoder};
 pub use generate::{Generation, LanguageModel, LmError, log_probability};

@@ -22,6 +22,7 @@
 //! reference such a byte gives no token; [`Tokenizer::first_lost`] finds it. All else comes back: `decode(encode(x)) == x`.
 
 mod merges;
+mod own;
 mod stream;
 mod words;
 
@@ -126,7 +127,7 @@ impl Tokenizer {
         if u32::try_from(tokens.len()).is_err() {
             return Err(("tokens", "has 2^32 entries or more".to_owned()));
         }
-        let roles: Vec<Role> = types.iter().map(|&number| role(number)).collect();
+        let roles: Vec<Role> = types.iter().map(|&number| Role::from_number(number)).collect();
         let alphabet = Alphabet::new();
         let bytes: Vec<Box<[u8]>> = tokens
             .iter()
@@ -260,13 +261,24 @@ impl Tokenizer {
     }
 }
 
-/// By the numbers of the file format: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte.
-fn role(number: i64) -> Role {
-    match number {
-        1 => Role::Text,
-        2 | 3 => Role::Special,
-        4 => Role::Added,
-        _ => Role::Unused,
+impl Role {
+    /// By the numbers of the file format: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte.
+    fn from_number(number: i64) -> Self {
+        match number {
+            1 => Self::Text,
+            2 | 3 => Self::Special,
+            4 => Self::Added,
+            _ => Self::Unused,
+        }
+    }
+
+    fn number(self) -> i32 {
+        match self {
+            Self::Text => 1,
+            Self::Special => 3,
+            Self::Added => 4,
+            Self::Unused => 5,
+        }
     }
 }
 
@@ -275,10 +287,22 @@ struct Alphabet(HashMap<char, u8>);
 
 impl Alphabet {
     fn new() -> Self {
+        Self(Self::pairs().collect())
+    }
+
+    fn pairs() -> impl Iterator<Item = (char, u8)> {
         let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-        let others = (0..=u8::MAX).filter(|byte| !printable(byte));
-        let shifted = ('\u{100}'..).zip(others);
-        Self((0..=u8::MAX).filter(printable).map(|byte| (char::from(byte), byte)).chain(shifted).collect())
+        let shifted = ('\u{100}'..).zip((0..=u8::MAX).filter(move |byte| !printable(byte)));
+        (0..=u8::MAX).filter(printable).map(|byte| (char::from(byte), byte)).chain(shifted)
+    }
+
+    /// The letter of each byte.
+    fn letters() -> [char; 256] {
+        let mut letters = ['\0'; 256];
+        for (letter, byte) in Self::pairs() {
+            letters[usize::from(byte)] = letter;
+        }
+        letters
     }
 
     /// The bytes that a token is written for.
@@ -324,3 +348,6 @@ impl Tokenizer {
         word.merge_into(|pair| self.merges.get(pair), tokens);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,9 +1,25 @@
 //! The shape of a llama: read from a file's keys and held against its tensors.
 
-use super::{Error, File, Value};
+use ream_rand::Stream;
+
+use super::{Error, File, Kind, Value, Writer};
 
 /// Architectures that are built here.
 const SUPPORTED: &[&str] = &["llama"];
+
+/// Fields and their keys, behind the architecture's name.
+const KEYS: [(&str, &str); 10] = [
+    ("blocks", "block_count"),
+    ("width", "embedding_length"),
+    ("heads", "attention.head_count"),
+    ("kv_heads", "attention.head_count_kv"),
+    ("head_size", "attention.key_length"),
+    ("ffn", "feed_forward_length"),
+    ("eps", "attention.layer_norm_rms_epsilon"),
+    ("rope_base", "rope.freq_base"),
+    ("context", "context_length"),
+    ("vocab", "vocab_size"),
+];
 
 /// The shape of a model of the llama family (Touvron et al., 2023): RMSNorm before each part, rotary positions over whole heads in
 /// adjacent pairs, grouped-query attention, SwiGLU, no biases.
@@ -46,19 +62,14 @@ impl Config {
             return Err(Error::Architecture { path: file.path().to_owned(), found, supported: SUPPORTED });
         }
         let key = |name: &str| format!("{architecture}.{name}");
-        let size = |name: &str| match file.u32(&key(name))? as usize {
-            0 => Err(file.wrong_key(&key(name), "is 0, wanted at least 1")),
-            n => Ok(n),
-        };
+        let size = |name: &str| file.u32(&key(name)).map(|n| n as usize);
         let or = |name: &str, default: usize| {
             if file.key(&key(name)).is_some() { size(name) } else { Ok(default) }
         };
-        let positive = |name: &str, default: Option<f32>| match (file.key(&key(name)), default) {
-            (None, Some(default)) => Ok(default),
-            _ => match file.f32(&key(name))? {
-                x if x > 0.0 && x.is_finite() => Ok(x),
-                x => Err(file.wrong_key(&key(name), format!("is {x}, wanted a positive number"))),
-            },
+        let base = if file.key(&key("rope.freq_base")).is_some() {
+            file.f32(&key("rope.freq_base"))?
+        } else {
+            10_000.0
         };
         let (width, heads) = (size("embedding_length")?, size("attention.head_count")?);
         let config = Self {
@@ -66,10 +77,10 @@ impl Config {
             width,
             heads,
             kv_heads: or("attention.head_count_kv", heads)?,
-            head_size: or("attention.key_length", width / heads)?,
+            head_size: or("attention.key_length", width.checked_div(heads).unwrap_or(0))?,
             ffn: size("feed_forward_length")?,
-            eps: positive("attention.layer_norm_rms_epsilon", None)?,
-            rope_base: positive("rope.freq_base", Some(10_000.0))?,
+            eps: file.f32(&key("attention.layer_norm_rms_epsilon"))?,
+            rope_base: base,
             context: size("context_length")?,
             vocab: file.shape("token_embd.weight").and_then(|shape| shape.get(1)).copied().unwrap_or(0),
             tied_head: file.shape("output.weight").is_none(),
@@ -80,15 +91,44 @@ impl Config {
         Ok(config)
     }
 
-    fn check_keys(&self, file: &File, key: &dyn Fn(&str) -> String) -> Result<(), Error> {
-        let (heads, kv_heads) = (self.heads, self.kv_heads);
-        if !heads.is_multiple_of(kv_heads) {
-            let problem = format!("is {kv_heads}, wanted a divisor of {heads}, the query heads");
-            return Err(file.wrong_key(&key("attention.head_count_kv"), problem));
+    /// What contradicts itself: the field and how.
+    pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
+        for (field, n) in [
+            ("blocks", self.blocks),
+            ("width", self.width),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads),
+            ("ffn", self.ffn),
+            ("context", self.context),
+            ("vocab", self.vocab),
+        ] {
+            if n == 0 {
+                return Some((field, "is 0, wanted at least 1".to_owned()));
+            }
+        }
+        for (field, x) in [("eps", self.eps), ("rope_base", self.rope_base)] {
+            if !(x > 0.0 && x.is_finite()) {
+                return Some((field, format!("is {x}, wanted a positive number")));
+            }
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            return Some((
+                "kv_heads",
+                format!("is {}, wanted a divisor of {}, the query heads", self.kv_heads, self.heads),
+            ));
         }
         if self.head_size == 0 || !self.head_size.is_multiple_of(2) {
-            let problem = format!("gives heads of {}, wanted an even number", self.head_size);
-            return Err(file.wrong_key(&key("attention.head_count"), problem));
+            return Some(("head_size", format!("is {}, wanted an even number", self.head_size)));
+        }
+        None
+    }
+
+    fn check_keys(&self, file: &File, key: &dyn Fn(&str) -> String) -> Result<(), Error> {
+        if let Some((field, problem)) = self.problem() {
+            return Err(file.wrong_key(
+                &key(KEYS.iter().find(|(f, _)| *f == field).map_or(field, |(_, name)| name)),
+                problem,
+            ));
         }
         for name in ["rope.dimension_count", "attention.value_length"] {
             if file.key(&key(name)).is_some() && file.u32(&key(name))? as usize != self.head_size {
@@ -181,5 +221,53 @@ impl Config {
         .into_iter()
         .chain(head)
         .chain((0..self.blocks).flat_map(of_block))
+    }
+
+    /// Writes the keys that [`Config::from_gguf`] reads.
+    ///
+    /// # Errors
+    /// One of them is there already, or a size does not fit 32 bits.
+    pub fn write_keys(&self, writer: &mut Writer) -> Result<(), Error> {
+        writer.key("general.architecture", Value::Str("llama"))?;
+        let sizes = [self.blocks, self.width, self.heads, self.kv_heads, self.head_size, self.ffn];
+        let names = KEYS.iter().map(|(_, name)| name);
+        let last = [("context_length", self.context), ("vocab_size", self.vocab)];
+        for (name, size) in
+            names.copied().zip(sizes).chain(last).chain([("rope.dimension_count", self.head_size)])
+        {
+            let name = format!("llama.{name}");
+            let size = u32::try_from(size).map_err(|_| Error::Unwritten {
+                name: name.clone(),
+                problem: format!("{size} does not fit 32 bits"),
+            })?;
+            writer.key(&name, Value::U32(size))?;
+        }
+        writer.key("llama.attention.layer_norm_rms_epsilon", Value::F32(self.eps))?;
+        writer.key("llama.rope.freq_base", Value::F32(self.rope_base))
+    }
+
+    /// An untrained model of this shape, for tests and measurements: norms are 1, weights that map `d_in` numbers are normal with deviation
+    /// `d_in^(-1/2)` and stored as `kind`.
+    ///
+    /// # Errors
+    /// The shape contradicts itself, or its rows do not fill blocks of the type.
+    pub fn untrained(&self, kind: Kind, seed: u64) -> Result<Writer, Error> {
+        if let Some((field, problem)) = self.problem() {
+            return Err(Error::Unwritten { name: field.to_owned(), problem });
+        }
+        let mut writer = Writer::new();
+        self.write_keys(&mut writer)?;
+        for (name, shape) in self.tensors() {
+            let elements = shape.iter().product();
+            if shape.len() == 1 {
+                writer.tensor(&name, &shape, Kind::F32, &vec![1.0; elements])?;
+                continue;
+            }
+            let mut numbers = Stream::new(seed, &name).at(0);
+            let scale = 1.0 / (shape[0] as f64).sqrt();
+            let weights: Vec<f32> = (0..elements).map(|_| (scale * numbers.normal()) as f32).collect();
+            writer.tensor(&name, &shape, kind, &weights)?;
+        }
+        Ok(writer)
     }
 }

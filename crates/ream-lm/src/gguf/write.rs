@@ -47,7 +47,7 @@ impl Writer {
     /// Adds a key: a number, a boolean, a string, or an array that another file lends.
     ///
     /// # Errors
-    /// The name is empty or there already.
+    /// The name is empty or there already, or the key is `general.alignment`.
     pub fn key(&mut self, name: &str, value: Value<'_>) -> Result<(), Error> {
         self.raw_key(name, value.kind(), |out| value.write(out))
     }
@@ -97,6 +97,9 @@ impl Writer {
         kind: ValueKind,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), Error> {
+        if name == "general.alignment" {
+            return Err(unwritten(name, &format!("tensors are aligned to {ALIGNMENT} bytes here")));
+        }
         self.reserve("key", name)?;
         Value::Str(name).write(&mut self.keys);
         self.keys.extend(kind.number().to_le_bytes());

@@ -12,11 +12,11 @@ pub(super) struct Merges {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Merge {
-    first: u32,
-    second: u32,
-    rank: u32,
-    token: u32,
+pub(super) struct Merge {
+    pub(super) first: u32,
+    pub(super) second: u32,
+    pub(super) rank: u32,
+    pub(super) token: u32,
 }
 
 impl Merges {
@@ -40,15 +40,21 @@ impl Merges {
             };
             merges.push(Merge { first: id(a)?, second: id(b)?, rank, token: id(&joined)? });
         }
-        merges.sort_unstable_by_key(|merge| (merge.first, merge.second, merge.rank));
+        let merges = Self::new(vocabulary, merges);
         let pair = |merge: &Merge| (merge.first, merge.second);
-        if let Some(twice) = merges.windows(2).find(|two| pair(&two[0]) == pair(&two[1])) {
+        if let Some(twice) = merges.merges.windows(2).find(|two| pair(&two[0]) == pair(&two[1])) {
             let rank = twice[1].rank;
             return Err(format!(
                 "has {:?} at {rank}, which is at {} too",
                 lines[rank as usize], twice[0].rank
             ));
         }
+        Ok(merges)
+    }
+
+    /// Merges of tokens below `vocabulary`.
+    pub(super) fn new(vocabulary: usize, mut merges: Vec<Merge>) -> Self {
+        merges.sort_unstable_by_key(|merge| (merge.first, merge.second, merge.rank));
         let mut starts = vec![0; vocabulary + 1];
         for merge in &merges {
             starts[merge.first as usize + 1] += 1;
@@ -56,7 +62,14 @@ impl Merges {
         for i in 0..vocabulary {
             starts[i + 1] += starts[i];
         }
-        Ok(Self { starts, merges })
+        Self { starts, merges }
+    }
+
+    /// In the order in which they are applied.
+    pub(super) fn by_rank(&self) -> Vec<Merge> {
+        let mut merges = self.merges.clone();
+        merges.sort_unstable_by_key(|merge| merge.rank);
+        merges
     }
 
     /// The rank of a pair and the token it becomes.

@@ -14,12 +14,14 @@ pub enum PreTokenizer {
     SmolLm,
     /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n L N]?L+|N{1,3}| ?[^\s L N]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`; a word that is a token is not cut further.
     Llama3,
+    /// [`bpe::words`](crate::bpe::words()): the words of tokenizers that are trained here. Other programs do not know it.
+    Ream,
 }
 
 impl PreTokenizer {
     /// Names in files.
-    pub(super) const NAMES: [(&'static str, Self); 3] =
-        [("gpt-2", Self::Gpt2), ("smollm", Self::SmolLm), ("llama-bpe", Self::Llama3)];
+    pub(super) const NAMES: [(&'static str, Self); 4] =
+        [("gpt-2", Self::Gpt2), ("smollm", Self::SmolLm), ("llama-bpe", Self::Llama3), ("ream", Self::Ream)];
 
     /// By its name in a GGUF file (`tokenizer.ggml.pre`).
     #[must_use]
@@ -34,6 +36,7 @@ impl PreTokenizer {
             Self::Gpt2 => "gpt-2",
             Self::SmolLm => "smollm",
             Self::Llama3 => "llama-bpe",
+            Self::Ream => "ream",
         }
     }
 
@@ -51,6 +54,7 @@ impl PreTokenizer {
                 }
             }
             Self::Llama3 => cut(text, llama3).for_each(hand_on),
+            Self::Ream => crate::bpe::words(text).for_each(hand_on),
         }
     }
 }
