@@ -2,7 +2,7 @@
 //! costs them nothing.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -15,6 +15,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Most pages kept, and the longest address that is.
 const MOST: usize = 256;
 const LONGEST: usize = 512;
+/// Lists of similar papers that are kept, about a kilobyte each.
+const MOST_LISTS: usize = 4_096;
 /// Largest page kept, bytes.
 const LARGEST: usize = 512 * 1024;
 
@@ -83,6 +85,58 @@ impl Pages {
     }
 }
 
+/// A paper like another one, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Alike {
+    pub(crate) handle: String,
+    pub(crate) title: String,
+    pub(crate) score: f32,
+    pub(crate) why: String,
+}
+
+/// Lists of similar papers, by paper and length. Looking for them is most of what a paper's page costs; they are kept
+/// until the collection changes.
+#[derive(Default)]
+pub(crate) struct SimilarLists(Mutex<Lists>);
+
+#[derive(Default)]
+struct Lists {
+    /// How often the collection has changed.
+    age: u64,
+    kept: HashMap<(String, usize), Arc<[Alike]>>,
+}
+
+impl SimilarLists {
+    fn lock(&self) -> MutexGuard<'_, Lists> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A list, if it is kept; else the age that a list has which is made now.
+    pub(crate) fn get(&self, handle: &str, most: usize) -> Result<Arc<[Alike]>, u64> {
+        let lists = self.lock();
+        lists.kept.get(&(handle.to_owned(), most)).cloned().ok_or(lists.age)
+    }
+
+    /// Keeps a list, unless the collection has changed since it was begun.
+    pub(crate) fn put(&self, handle: &str, most: usize, age: u64, list: &Arc<[Alike]>) {
+        let mut lists = self.lock();
+        if lists.age != age {
+            return;
+        }
+        if lists.kept.len() >= MOST_LISTS {
+            lists.kept.clear();
+        }
+        lists.kept.insert((handle.to_owned(), most), Arc::clone(list));
+    }
+
+    /// Forgets everything: the collection has changed.
+    pub(crate) fn clear(&self) {
+        let mut lists = self.lock();
+        lists.age += 1;
+        lists.kept.clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +154,21 @@ mod tests {
         assert!(pages.get_at("/?sort=hot", now).is_none());
         pages.clear();
         assert!(pages.get_at("/", later).is_none());
+    }
+
+    #[test]
+    fn a_list_of_before_a_change_is_not_kept() {
+        let lists = SimilarLists::default();
+        let alike = Alike { handle: "b".into(), title: "B".into(), score: 1.0, why: "Both.".into() };
+        let list: Arc<[Alike]> = vec![alike].into();
+        let age = lists.get("a", 6).unwrap_err();
+        lists.put("a", 6, age, &list);
+        assert_eq!(lists.get("a", 6), Ok(Arc::clone(&list)));
+        assert!(lists.get("a", 20).is_err(), "a longer list is another one");
+        let age = lists.get("c", 6).unwrap_err();
+        lists.clear();
+        lists.put("c", 6, age, &list);
+        assert!(lists.get("c", 6).is_err() && lists.get("a", 6).is_err());
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) async fn look(app: &App, seen: &mut Option<u64>) -> Result<()> {
         app.store().set_edition(&papers).await?;
         app.store().set_runs(&rows).await?;
         *seen = Some(now);
-        app.pages.clear();
+        app.forget();
     }
     app.refresh().await
 }

@@ -110,11 +110,12 @@ async fn work(app: &App, import: &Arc<Import>, bytes: Vec<u8>) -> Result<(), Err
     let mut tell = move |so_far: &Intake| told.lock().take(so_far);
     let done = intake(app.store(), Cursor::new(bytes), None, limits, &import.file, &mut tell).await?;
     import.lock().take(&done);
-    app.pages.clear();
     app.site.catalog.refresh().await?;
+    app.forget();
     let _alone = app.embedding.lock().await;
     let progress = Arc::clone(import);
     let mut tell = move |done, all| progress.lock().embedded = Some((done, all));
     app.site.catalog.embed_missing(&mut tell).await?;
+    app.forget();
     Ok(())
 }

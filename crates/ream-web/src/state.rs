@@ -6,12 +6,12 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ream_catalog::{Similar, Store};
+use ream_catalog::Store;
 use tokio::sync::watch;
 
 use crate::Site;
 use crate::board::Board;
-use crate::cache::Pages;
+use crate::cache::{Alike, Pages, SimilarLists};
 use crate::error::Result;
 use crate::fetches::Fetches;
 use crate::guard::Secret;
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) site: Site,
     /// Pages that were just made.
     pub(crate) pages: Pages,
+    /// Similar papers that were looked for.
+    similar: SimilarLists,
     /// Data sets that are being fetched, or were.
     pub(crate) fetches: Fetches,
     /// Imports since the start.
@@ -72,6 +74,7 @@ impl App {
         Self(Arc::new(Shared {
             site,
             pages: Pages::default(),
+            similar: SimilarLists::default(),
             fetches: Fetches::default(),
             imports: Imports::default(),
             embedding: tokio::sync::Mutex::default(),
@@ -96,7 +99,7 @@ impl App {
     /// of what is new is computed.
     pub(crate) async fn refresh(&self) -> Result<()> {
         if self.site.catalog.refresh().await? > 0 {
-            self.pages.clear();
+            self.forget();
             self.embed();
         }
         Ok(())
@@ -108,13 +111,38 @@ impl App {
         tokio::spawn(async move {
             let Ok(_alone) = app.embedding.try_lock() else { return };
             let outcome = app.site.catalog.embed_missing(&mut |_, _| {}).await;
+            // Who is near in meaning is known only now.
+            if outcome.as_ref().is_ok_and(|papers| *papers > 0) {
+                app.forget();
+            }
             app.set_trouble("meaning", outcome.err().map(|error| error.to_string()));
         });
     }
 
+    /// Forgets what was made from the collection as it was.
+    pub(crate) fn forget(&self) {
+        self.pages.clear();
+        self.similar.clear();
+    }
+
     /// Papers like this one.
-    pub(crate) async fn similar(&self, handle: &str, most: usize) -> Result<Vec<Similar>> {
-        Ok(self.site.catalog.similar(handle, most).await?)
+    pub(crate) async fn similar(&self, handle: &str, most: usize) -> Result<Arc<[Alike]>> {
+        let age = match self.similar.get(handle, most) {
+            Ok(kept) => return Ok(kept),
+            Err(age) => age,
+        };
+        let found = self.site.catalog.similar(handle, most).await?;
+        let list: Arc<[Alike]> = found
+            .into_iter()
+            .map(|similar| Alike {
+                handle: similar.paper.handle,
+                title: similar.paper.record.title,
+                score: similar.score,
+                why: similar.why,
+            })
+            .collect();
+        self.similar.put(handle, most, age, &list);
+        Ok(list)
     }
 
     /// How the edition's claims stand.

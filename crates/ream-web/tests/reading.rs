@@ -551,3 +551,40 @@ async fn what_to_try_first_runs_without_a_download() {
     );
     assert!(get(&site, "/about").await.body.contains("<code>ream run lc-alpacaeval</code>"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_was_left_open_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let next = |page: &str| {
+        let link = page.split("<a href=\"").find(|part| part.contains("rel=\"next\">Next page"));
+        link.map(|link| link.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&"))
+    };
+    let lists = ["/search?q=an&mode=text&limit=1", "/?sort=newest&limit=1"];
+    let mut left = Vec::new();
+    {
+        let site = site_in(home.path(), Options::default()).await;
+        for list in lists {
+            left.push(next(&get(&site, list).await.body).unwrap());
+        }
+    }
+    // The site was started again meanwhile: it does not know the index that the hits were counted in.
+    let site = site_in(home.path(), Options::default()).await;
+    let search = get(&site, &left[0]).await;
+    assert_eq!(search.status, 200, "{}", search.body);
+    assert!(search.body.contains("a hit may appear twice or be missed"), "{}", search.body);
+    assert!(search.body.contains("<h2><a href=\"/papers/") && search.body.contains("First page"));
+    let feed = get(&site, &left[1]).await;
+    assert!(feed.status == 200 && feed.body.contains("<h2><a href=\"/papers/"), "{}", feed.body);
+    // A cursor that is cut, or of another list, is no page, and no failure of the site.
+    for wrong in [
+        left[0].replace("q=an", "q=paper"),
+        format!("{}x", left[1]),
+        left[1].replace("sort=newest", "sort=hot"),
+        "/authors?after=nonsense".to_owned(),
+    ] {
+        let page = get(&site, &wrong).await;
+        assert_eq!(page.status, 400, "{wrong}: {}", page.body);
+        assert!(page.body.contains("This page of the list is not here"), "{wrong}: {}", page.body);
+        assert!(page.body.contains("bad_cursor"), "{wrong}");
+    }
+}

@@ -133,13 +133,13 @@ pub(super) async fn similar(State(app): State<App>, Path(handle): Path<String>) 
     let rows: Vec<SimilarRow> = app
         .similar(&paper.handle, 20)
         .await?
-        .into_iter()
-        .map(|s| SimilarRow {
-            url: format!("/papers/{}", segment(&s.paper.handle)),
-            handle: s.paper.handle,
-            title: s.paper.record.title,
-            score: s.score,
-            why: s.why,
+        .iter()
+        .map(|alike| SimilarRow {
+            url: format!("/papers/{}", segment(&alike.handle)),
+            handle: alike.handle.clone(),
+            title: alike.title.clone(),
+            score: alike.score,
+            why: alike.why.clone(),
         })
         .collect();
     json(&rows)

@@ -123,11 +123,11 @@ pub(crate) async fn paper(
     };
     let similar = app.similar(handle, SIMILAR).await?;
     let similar = similar
-        .into_iter()
-        .map(|s| SimilarView {
-            href: format!("/papers/{}", segment(&s.paper.handle)),
-            title: s.paper.record.title,
-            why: s.why,
+        .iter()
+        .map(|alike| SimilarView {
+            href: format!("/papers/{}", segment(&alike.handle)),
+            title: alike.title.clone(),
+            why: alike.why.clone(),
         })
         .collect();
     let paper = entry.map(|e| &e.paper);

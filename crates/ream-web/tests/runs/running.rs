@@ -4,7 +4,7 @@ use crate::Test;
 use crate::client::{Served, read};
 use crate::probe::edition;
 
-pub const TESTS: [Test; 10] = [
+pub const TESTS: [Test; 11] = [
     ("from_the_form_to_the_verdict", from_the_form_to_the_verdict),
     ("errors_stand_beside_their_fields", errors_stand_beside_their_fields),
     ("a_cancelled_run_goes_on_where_it_was", a_cancelled_run_goes_on_where_it_was),
@@ -15,6 +15,7 @@ pub const TESTS: [Test; 10] = [
     ("a_run_is_watched_as_it_goes", a_run_is_watched_as_it_goes),
     ("a_site_that_starts_takes_over_what_lives", a_site_that_starts_takes_over_what_lives),
     ("what_waits_outlives_the_site", what_waits_outlives_the_site),
+    ("two_tabs_do_not_get_in_each_others_way", two_tabs_do_not_get_in_each_others_way),
 ];
 
 fn served() -> (tempfile::TempDir, Served) {
@@ -373,4 +374,35 @@ fn what_waits_outlives_the_site() {
     assert_eq!(site.post(&consent, &format!("/runs/{}/cancel", last[1]), &[]).status, 303);
     assert!(!queued(&last[1]));
     site.wait(&last[0], "finished");
+}
+
+fn two_tabs_do_not_get_in_each_others_way() {
+    let (_home, site) = served();
+    let first = site.consent();
+    // The second tab shows the cookie of the first and is given no other; its form and the first one's are both good.
+    let tab = site.ask("GET", "/papers/probe/run", &[("cookie", &first.cookie)], b"");
+    assert_eq!(tab.header("set-cookie"), None);
+    assert!(tab.text().contains(&first.token));
+    let slow = [("set.steps", "500"), ("set.pause", "10"), ("seeds", "1")];
+    let one = site.start(&first, &slow);
+    let other = site.start(&first, &slow);
+    assert_ne!(one, other, "pressed in both tabs, run twice");
+    site.wait(&one, "running");
+    // What the other tab has done already is said, not done twice.
+    let cancel = format!("/runs/{other}/cancel");
+    assert_eq!(site.post(&first, &cancel, &[]).status, 303);
+    let again = site.post(&first, &cancel, &[]);
+    assert!(again.status == 409 && again.text().contains("is not running"), "{}", again.text());
+    let resume = format!("/runs/{other}/resume");
+    assert_eq!(site.post(&first, &resume, &[]).status, 303);
+    let again = site.post(&first, &resume, &[]);
+    assert!(again.status == 409 && again.text().contains("is running already"), "{}", again.text());
+    site.post(&first, &cancel, &[]);
+    // Two tabs opened at once, before either had a cookie: the browser keeps the later one.
+    let later = site.consent();
+    let mixed = crate::client::Consent { cookie: later.cookie.clone(), token: first.token.clone() };
+    let refused = site.post(&mixed, &format!("/runs/{one}/cancel"), &[]);
+    assert!(refused.status == 403 && refused.text().contains("reload the page"), "{}", refused.text());
+    assert_eq!(site.post(&later, &format!("/runs/{one}/cancel"), &[]).status, 303);
+    site.wait(&one, "unfinished");
 }
