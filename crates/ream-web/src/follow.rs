@@ -11,12 +11,11 @@ use crate::state::App;
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// Looks every two seconds until the site stops. What goes wrong is told by `/healthz`, and tried again.
-pub(crate) async fn follow(app: App) {
+pub(crate) async fn follow(app: App, mut seen: Option<u64>) {
     let stopping = app.stopping();
     tokio::pin!(stopping);
     // What an earlier process left undone.
     app.embed();
-    let mut seen = None;
     loop {
         let outcome = look(&app, &mut seen).await;
         app.set_trouble("follow", outcome.err().map(|error| error.message));
@@ -29,6 +28,12 @@ pub(crate) async fn follow(app: App) {
 
 /// Judges the edition again if a run has changed since, tells the store, and lets the search index catch up.
 pub(crate) async fn look(app: &App, seen: &mut Option<u64>) -> Result<()> {
+    judge(app, seen).await?;
+    app.refresh().await
+}
+
+/// The first of it: how the claims stand. Before it there is nothing to show but papers.
+pub(crate) async fn judge(app: &App, seen: &mut Option<u64>) -> Result<()> {
     let blocking = app.clone();
     let before = *seen;
     let news = tokio::task::spawn_blocking(move || {
@@ -50,5 +55,5 @@ pub(crate) async fn look(app: &App, seen: &mut Option<u64>) -> Result<()> {
         *seen = Some(now);
         app.forget();
     }
-    app.refresh().await
+    Ok(())
 }

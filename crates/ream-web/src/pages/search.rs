@@ -179,7 +179,14 @@ pub(crate) async fn search(
     let off = matches!(app.site.catalog.meaning(), MeaningState::Off { .. });
     let encoder = fetches::known(ENCODER).ok().filter(|_| off).map(|set| DataRow::new(&app, set));
     match app.site.catalog.search(&params.query()).await {
-        Ok(found) => page(&Search { encoder, ..view(&shell, &params, &found, None) }),
+        Ok(mut found) => {
+            // Said by the page itself, with the button that ends it.
+            let why = app.site.catalog.meaning();
+            found.notes.retain(|note| {
+                encoder.is_none() || !matches!(&why, MeaningState::Off { why } if why == note)
+            });
+            page(&Search { encoder, ..view(&shell, &params, &found, None) })
+        }
         Err(error) => {
             let error = Error::from(error);
             if error.status.is_server_error() || error.code != "bad_query" {
