@@ -21,6 +21,7 @@
 //! U+001D), the two bytes that begin characters from U+40000 to U+BFFFF (none is assigned), and the 13 that occur in no UTF-8. As in the
 //! reference such a byte gives no token; [`Tokenizer::first_lost`] finds it. All else comes back: `decode(encode(x)) == x`.
 
+mod json;
 mod merges;
 mod own;
 mod stream;
@@ -45,7 +46,7 @@ pub struct Tokenizer {
     /// The token of each byte.
     of_byte: [Option<u32>; 256],
     merges: Merges,
-    /// Tokens that are words as a whole before any merge is applied; only where the pre-tokenizer wants them.
+    /// Tokens that are words as a whole before any merge is applied; only where the model wants them.
     whole: HashMap<Box<[u8]>, u32>,
     /// Tokens that are found by their names, the longest first.
     named: Vec<u32>,
@@ -92,7 +93,7 @@ impl Tokenizer {
             return Err(file.wrong_key(&key("token_type"), problem));
         }
         let merges = file.strings(&key("merges"))?;
-        let mut tokenizer = Self::new(pre, &tokens, &types, &merges)
+        let mut tokenizer = Self::new(pre, pre.takes_whole_words(), &tokens, &types, &merges)
             .map_err(|(name, problem)| file.wrong_key(&key(name), problem))?;
         let id = |name: &str| {
             if file.key(&key(name)).is_none() {
@@ -120,6 +121,7 @@ impl Tokenizer {
     /// An error is the key it is about and what is wrong.
     fn new(
         pre: PreTokenizer,
+        whole_words: bool,
         tokens: &[&str],
         types: &[i64],
         merges: &[&str],
@@ -149,7 +151,7 @@ impl Tokenizer {
         }
         let merges = Merges::read(&of_text, tokens.len(), merges).map_err(|problem| ("merges", problem))?;
         let mut whole = HashMap::new();
-        if pre.takes_whole_words() {
+        if whole_words {
             whole.extend(of_text.values().map(|&id| (bytes[id as usize].clone(), id)));
         }
         let mut named: Vec<u32> = (0_u32..)
