@@ -21,6 +21,7 @@
 //! U+001D), the two bytes that begin characters from U+40000 to U+BFFFF (none is assigned), and the 13 that occur in no UTF-8. As in the
 //! reference such a byte gives no token; [`Tokenizer::first_lost`] finds it. All else comes back: `decode(encode(x)) == x`.
 
+mod alphabet;
 mod json;
 mod merges;
 mod own;
@@ -29,6 +30,7 @@ mod words;
 
 use std::collections::HashMap;
 
+use alphabet::Alphabet;
 use merges::Merges;
 pub use stream::TextStream;
 pub use words::PreTokenizer;
@@ -281,35 +283,6 @@ impl Role {
             Self::Added => 4,
             Self::Unused => 5,
         }
-    }
-}
-
-/// GPT-2's letters for bytes: printable characters of Latin-1 stand for themselves, the others are counted up from U+0100.
-struct Alphabet(HashMap<char, u8>);
-
-impl Alphabet {
-    fn new() -> Self {
-        Self(Self::pairs().collect())
-    }
-
-    fn pairs() -> impl Iterator<Item = (char, u8)> {
-        let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-        let shifted = ('\u{100}'..).zip((0..=u8::MAX).filter(move |byte| !printable(byte)));
-        (0..=u8::MAX).filter(printable).map(|byte| (char::from(byte), byte)).chain(shifted)
-    }
-
-    /// The letter of each byte.
-    fn letters() -> [char; 256] {
-        let mut letters = ['\0'; 256];
-        for (letter, byte) in Self::pairs() {
-            letters[usize::from(byte)] = letter;
-        }
-        letters
-    }
-
-    /// The bytes that a token is written for.
-    fn bytes(&self, token: &str) -> Option<Box<[u8]>> {
-        token.chars().map(|c| self.0.get(&c).copied()).collect()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::alphabet::Alphabet;
 use super::merges::{Merge, Merges};
-use super::{Alphabet, PreTokenizer, Role, Tokenizer};
+use super::{PreTokenizer, Role, Tokenizer};
 use crate::Bpe;
 use crate::gguf::{Error, Value, Writer};
 
@@ -58,11 +59,11 @@ impl Tokenizer {
     /// # Errors
     /// Two tokens stand for the same bytes, which merges cannot tell apart in a file; one of the keys is there already.
     pub fn write_keys(&self, writer: &mut Writer) -> Result<(), Error> {
-        let letters = Alphabet::letters();
+        let alphabet = Alphabet::new();
         let written = |id: u32| -> String {
             let bytes = &self.bytes[id as usize];
             match self.roles[id as usize] {
-                Role::Text => bytes.iter().map(|&byte| letters[usize::from(byte)]).collect(),
+                Role::Text => alphabet.written(bytes),
                 _ => String::from_utf8_lossy(bytes).into_owned(),
             }
         };
