@@ -7,10 +7,11 @@ use ream_nn::sampling::Filter;
 use ream_rand::{Rng, Stream};
 use thiserror::Error;
 
-use crate::Tokenizer;
 use crate::chat::Chat;
 use crate::gguf;
 use crate::llama::{Branch, Cache, Feed, Layout, LlamaError, Logits, Model};
+use crate::weights::{self, Gguf};
+use crate::{SmallLm, Tokenizer};
 
 /// Tokens of a prompt that are read in one pass.
 const PIECE: usize = 256;
@@ -55,7 +56,7 @@ pub enum LmError {
 
 impl From<gguf::Error> for LmError {
     fn from(problem: gguf::Error) -> Self {
-        Self::Llama(problem.into())
+        Self::Llama(weights::Error::from(problem).into())
     }
 }
 
@@ -65,12 +66,17 @@ impl LanguageModel {
     /// # Errors
     /// What [`Model::new`] and [`Tokenizer::from_gguf`] say.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LmError> {
-        let file = gguf::File::open(path)?;
-        Ok(Self {
-            tokenizer: Tokenizer::from_gguf(&file)?,
-            chat: Chat::from_gguf(&file).ok(),
-            model: Model::new(&file)?,
-        })
+        let weights = Gguf::new(gguf::File::open(path)?)?;
+        let (tokenizer, chat) = (Tokenizer::from_gguf(weights.file())?, Chat::from_gguf(weights.file()).ok());
+        Ok(Self { tokenizer, chat, model: Model::new(&weights)? })
+    }
+
+    /// A small model that was trained here. No token ends its texts.
+    ///
+    /// # Errors
+    /// None for a network of [`crate::SmallConfig::network`].
+    pub fn from_small(small: &SmallLm) -> Result<Self, LmError> {
+        Ok(Self { model: small.llama()?, tokenizer: Tokenizer::from(&small.bpe), chat: None })
     }
 
     /// The tokens of a text, after the token that begins every text where the model has one. Names of special tokens are text like any other.
