@@ -8,9 +8,8 @@ use ream_rand::{Rng, Stream};
 use thiserror::Error;
 
 use crate::chat::Chat;
-use crate::gguf;
 use crate::llama::{Branch, Cache, Feed, Layout, LlamaError, Logits, Model};
-use crate::weights::{self, Gguf};
+use crate::weights;
 use crate::{SmallLm, Tokenizer};
 
 /// Tokens of a prompt that are read in one pass.
@@ -54,21 +53,15 @@ pub enum LmError {
     Sampling(#[from] NnError),
 }
 
-impl From<gguf::Error> for LmError {
-    fn from(problem: gguf::Error) -> Self {
-        Self::Llama(weights::Error::from(problem).into())
-    }
-}
-
 impl LanguageModel {
-    /// Loads a GGUF file.
+    /// Loads a GGUF file, or a folder of Hugging Face's form.
     ///
     /// # Errors
-    /// What [`Model::new`] and [`Tokenizer::from_gguf`] say.
+    /// What [`weights::open`], the tokenizer and [`Model::new`] say.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LmError> {
-        let weights = Gguf::new(gguf::File::open(path)?)?;
-        let (tokenizer, chat) = (Tokenizer::from_gguf(weights.file())?, Chat::from_gguf(weights.file()).ok());
-        Ok(Self { tokenizer, chat, model: Model::new(&weights)? })
+        let weights = weights::open(path.as_ref()).map_err(LlamaError::from)?;
+        let tokenizer = weights.tokenizer().map_err(LlamaError::from)?;
+        Ok(Self { tokenizer, chat: weights.chat().ok(), model: Model::new(weights.as_ref())? })
     }
 
     /// A small model that was trained here. No token ends its texts.
