@@ -7,10 +7,10 @@ use ream_nn::sampling::Filter;
 use ream_rand::{Rng, Stream};
 use thiserror::Error;
 
-use crate::Tokenizer;
 use crate::chat::Chat;
-use crate::gguf;
 use crate::llama::{Branch, Cache, Feed, Layout, LlamaError, Logits, Model};
+use crate::weights;
+use crate::{SmallLm, Tokenizer};
 
 /// Tokens of a prompt that are read in one pass.
 const PIECE: usize = 256;
@@ -53,24 +53,23 @@ pub enum LmError {
     Sampling(#[from] NnError),
 }
 
-impl From<gguf::Error> for LmError {
-    fn from(problem: gguf::Error) -> Self {
-        Self::Llama(problem.into())
-    }
-}
-
 impl LanguageModel {
-    /// Loads a GGUF file.
+    /// Loads a GGUF file, or a folder of Hugging Face's form.
     ///
     /// # Errors
-    /// What [`Model::new`] and [`Tokenizer::from_gguf`] say.
+    /// What [`weights::open`], the tokenizer and [`Model::new`] say.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LmError> {
-        let file = gguf::File::open(path)?;
-        Ok(Self {
-            tokenizer: Tokenizer::from_gguf(&file)?,
-            chat: Chat::from_gguf(&file).ok(),
-            model: Model::new(&file)?,
-        })
+        let weights = weights::open(path.as_ref()).map_err(LlamaError::from)?;
+        let tokenizer = weights.tokenizer().map_err(LlamaError::from)?;
+        Ok(Self { tokenizer, chat: weights.chat().ok(), model: Model::new(weights.as_ref())? })
+    }
+
+    /// A small model that was trained here. No token ends its texts.
+    ///
+    /// # Errors
+    /// None for a network of [`crate::SmallConfig::network`].
+    pub fn from_small(small: &SmallLm) -> Result<Self, LmError> {
+        Ok(Self { model: small.llama()?, tokenizer: Tokenizer::from(&small.bpe), chat: None })
     }
 
     /// The tokens of a text, after the token that begins every text where the model has one. Names of special tokens are text like any other.

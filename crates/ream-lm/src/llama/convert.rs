@@ -5,6 +5,7 @@ use ream_nn::models::Decoder;
 
 use super::{LlamaError, Model};
 use crate::gguf::{self, File, Kind, Value, Writer};
+use crate::weights::{self, Gguf};
 
 impl Model {
     /// A decoder with rotary positions, RMSNorm and SwiGLU and without biases, its weights in single precision.
@@ -12,7 +13,9 @@ impl Model {
     /// # Errors
     /// When the decoder is built differently: how.
     pub fn from_decoder(decoder: &Decoder) -> Result<Self, LlamaError> {
-        Self::new(&File::from_bytes("a network trained here", decoder_file(decoder)?)?)
+        let file = File::from_bytes("a network trained here", decoder_file(decoder)?)
+            .map_err(weights::Error::from)?;
+        Self::new(&Gguf::new(file).map_err(weights::Error::from)?)
     }
 }
 
@@ -33,7 +36,7 @@ pub fn decoder_file(decoder: &Decoder) -> Result<Vec<u8>, LlamaError> {
             return Err(LlamaError::NotALlama { wanted: what });
         }
     }
-    Ok(write(decoder)?.to_bytes())
+    Ok(write(decoder).map_err(weights::Error::from)?.to_bytes())
 }
 
 fn write(decoder: &Decoder) -> Result<Writer, gguf::Error> {

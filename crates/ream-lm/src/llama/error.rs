@@ -2,15 +2,15 @@
 
 use thiserror::Error;
 
-use crate::gguf;
 use crate::quant::QuantError;
+use crate::weights;
 
 /// Why a model cannot be loaded, or a pass not be made.
 #[derive(Debug, Error)]
 pub enum LlamaError {
-    /// The file.
+    /// The files.
     #[error(transparent)]
-    File(#[from] gguf::Error),
+    File(#[from] weights::Error),
     /// A tensor of the file.
     #[error("tensor `{tensor}`: {problem}")]
     Tensor {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Config, LlamaError};
-use crate::gguf;
-use crate::quant::Matrix;
+use crate::quant::{Matrix, QuantError};
+use crate::weights::{self, Source};
 
 /// A model of the llama family (Touvron et al., 2023), its weights quantised as in its file.
 #[derive(Debug)]
@@ -46,21 +46,22 @@ pub(super) struct Block {
 }
 
 impl Model {
-    /// Loads a GGUF file. The weights are copied into the layout of the kernels; the file is not needed afterwards.
+    /// Loads a GGUF file, or a folder of Hugging Face's form. The weights are copied into the layout of the kernels; the file is not needed
+    /// afterwards.
     ///
     /// # Errors
-    /// What [`gguf::File::open`] and [`Model::new`] say.
+    /// What [`weights::open`] and [`Model::new`] say.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LlamaError> {
-        Self::new(&gguf::File::open(path)?)
+        Self::new(weights::open(path.as_ref())?.as_ref())
     }
 
-    /// The model of an open file.
+    /// The model of open weights.
     ///
     /// # Errors
     /// When the architecture is another one, or a tensor is missing, of another shape or of an unsupported type, or holds a
     /// scale that is not finite: which one.
-    pub fn new(file: &gguf::File) -> Result<Self, LlamaError> {
-        let config = Config::from_gguf(file)?;
+    pub fn new(file: &dyn Source) -> Result<Self, LlamaError> {
+        let config = file.config().clone();
         let embedding = Arc::new(matrix(file, "token_embd.weight")?);
         let head =
             if config.tied_head { Arc::clone(&embedding) } else { Arc::new(matrix(file, "output.weight")?) };
@@ -121,7 +122,7 @@ impl Model {
 }
 
 impl Block {
-    fn new(file: &gguf::File, index: usize) -> Result<Self, LlamaError> {
+    fn new(file: &dyn Source, index: usize) -> Result<Self, LlamaError> {
         let name = |part: &str| format!("blk.{index}.{part}.weight");
         Ok(Self {
             attention_norm: vector(file, &name("attn_norm"))?,
@@ -141,22 +142,19 @@ impl Block {
     }
 }
 
-fn matrix(file: &gguf::File, name: &str) -> Result<Matrix, LlamaError> {
+fn matrix(file: &dyn Source, name: &str) -> Result<Matrix, LlamaError> {
     let tensor = file.tensor(name)?;
     let (inputs, outputs) = (tensor.row_elements(), tensor.shape.get(1).copied().unwrap_or(1));
     Matrix::new(tensor.kind, outputs, inputs, tensor.data)
         .map_err(|problem| LlamaError::Tensor { tensor: name.to_owned(), problem })
 }
 
-fn vector(file: &gguf::File, name: &str) -> Result<Vec<f32>, LlamaError> {
+fn vector(file: &dyn Source, name: &str) -> Result<Vec<f32>, LlamaError> {
     let tensor = file.tensor(name)?;
     let mut out = vec![0.0; tensor.elements()];
-    tensor.dequantize(&mut out)?;
+    tensor.dequantize(&mut out).map_err(weights::Error::from)?;
     if out.iter().all(|x| x.is_finite()) {
         return Ok(out);
     }
-    Err(LlamaError::Tensor {
-        tensor: name.to_owned(),
-        problem: crate::quant::QuantError::NotFinite { output: 0 },
-    })
+    Err(LlamaError::Tensor { tensor: name.to_owned(), problem: QuantError::NotFinite { output: 0 } })
 }

@@ -4,6 +4,7 @@ use ream_rand::Stream;
 
 use super::{Branch, Cache, Feed, Layout, LlamaError, Logits, Model};
 use crate::gguf::{File, Kind, Value, Writer};
+use crate::weights::Gguf;
 
 const WIDTH: usize = 64;
 const HEADS: usize = 4;
@@ -57,8 +58,12 @@ fn file(kind: Kind, empty: Option<usize>) -> File {
     File::from_bytes("a test's model", file.to_bytes()).unwrap()
 }
 
+fn built(file: File) -> Model {
+    Model::new(&Gguf::new(file).unwrap()).unwrap()
+}
+
 fn model(kind: Kind) -> Model {
-    Model::new(&file(kind, None)).unwrap()
+    built(file(kind, None))
 }
 
 fn numbers(file: &File, name: &str) -> Vec<f64> {
@@ -165,13 +170,13 @@ fn logits_are_those_of_the_definitions() {
     for kind in [Kind::F32, Kind::F16, Kind::Bf16] {
         let file = file(kind, None);
         let wanted = reference(&file, &TOKENS, &positions, &causal);
-        close(&fresh(&Model::new(&file).unwrap(), &TOKENS), &wanted, 1e-5);
+        close(&fresh(&built(file), &TOKENS), &wanted, 1e-5);
     }
     // Activations of 8 bits, and scores that a softmax sharpens: a few percent.
     for kind in [Kind::Q8_0, Kind::Q4_0, Kind::Q4_1] {
         let file = file(kind, None);
         let wanted = reference(&file, &TOKENS, &positions, &causal).concat();
-        let got = fresh(&Model::new(&file).unwrap(), &TOKENS);
+        let got = fresh(&built(file), &TOKENS);
         let square = |x: f64| x * x;
         let error: f64 = got.iter().zip(&wanted).map(|(a, b)| square(f64::from(*a) - b)).sum();
         let ratio = (error / wanted.iter().map(|x| square(*x)).sum::<f64>()).sqrt();
@@ -181,8 +186,7 @@ fn logits_are_those_of_the_definitions() {
 
 #[test]
 fn any_mask_and_positions() {
-    let file = file(Kind::F32, None);
-    let model = Model::new(&file).unwrap();
+    let (file, model) = (file(Kind::F32, None), model(Kind::F32));
     let positions = [5, 5, 9, 2, 2, 30, 31, 7, 8, 0, 1, 2];
     let sees = |i: usize, j: usize| i == j || (i * 7 + j * 3) % 4 != 0;
     let n = TOKENS.len();
@@ -266,7 +270,7 @@ fn skipped_blocks_are_neither_computed_nor_kept() {
     assert_eq!(read(&whole, &mut none, &mut branch, &TOKENS), fresh(&whole, &TOKENS));
 
     // A block of zeros adds nothing, so that leaving it out changes nothing.
-    let hollow = Model::new(&file(Kind::F32, Some(1))).unwrap();
+    let hollow = built(file(Kind::F32, Some(1)));
     let mut cache = Cache::skipping(&hollow, &[1]).unwrap();
     let mut branch = cache.branch();
     let got = read(&hollow, &mut cache, &mut branch, &TOKENS);
