@@ -93,7 +93,7 @@ pub(crate) struct DataRow {
 impl DataRow {
     pub(crate) fn new(app: &App, set: &'static DataSet) -> Self {
         let board = app.board();
-        let uses = board.papers.iter().filter(|(_, shown)| shown.data.iter().any(|id| *id == set.id));
+        let uses = board.papers.iter().filter(|(_, shown)| shown.data.contains(&set.id));
         Self {
             id: &set.id,
             title: &set.title,

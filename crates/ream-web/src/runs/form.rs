@@ -431,8 +431,8 @@ fn needs(app: &App, plan: &Plan) -> Result<NeedsView> {
     let rounds = plan.seeds.len().div_ceil(slots) as f64;
     Ok(NeedsView {
         seeds: plan.seeds.len(),
-        one: time::span(60.0 * plan.needs.minutes),
-        all: time::span(60.0 * plan.needs.minutes * rounds),
+        one: expected(plan.needs.minutes),
+        all: expected(plan.needs.minutes * rounds),
         memory_mib: plan.needs.memory_mib,
         minutes_limit: format!("{:.0}", allowance.minutes.ceil()),
         memory_limit_mib: allowance.memory_mib,
@@ -441,6 +441,11 @@ fn needs(app: &App, plan: &Plan) -> Result<NeedsView> {
         command: plan.command().to_owned(),
         modified: plan.modified,
     })
+}
+
+/// An expected time: tenths of a second would promise too much.
+fn expected(minutes: f64) -> String {
+    if minutes < 1.0 / 60.0 { "under a second".to_owned() } else { time::span(60.0 * minutes) }
 }
 
 fn data_view(app: &App, id: &str) -> Option<DataView> {

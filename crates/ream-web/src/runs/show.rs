@@ -132,7 +132,7 @@ impl RunView {
             paper: record.paper.clone(),
             title: entry.paper.title.clone(),
             preset: record.preset.name(),
-            created: time::utc(record.created),
+            created: time::utc(record.created).replace('T', " ").replace('Z', " UTC"),
             state,
             digest: report.digest.clone(),
             record,
