@@ -142,6 +142,43 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Natural logarithms of the probabilities of the tokens of several continuations of one text that was read already, in one pass; the
+    /// branch stays as it is. `last` is the text's last token: it is read again, because its logits are the first that are needed.
+    ///
+    /// # Errors
+    /// As for a pass; a branch on which nothing was read.
+    pub fn score_after(
+        &self,
+        cache: &mut Cache,
+        branch: &Branch,
+        last: u32,
+        continuations: &[&[u32]],
+    ) -> Result<Vec<Vec<f32>>, LlamaError> {
+        let before = branch.len().checked_sub(1).ok_or(LlamaError::Empty)?;
+        let mut branches = vec![branch.clone(); continuations.len()];
+        branches.iter_mut().for_each(|branch| branch.truncate(before));
+        let inputs: Vec<Vec<u32>> = continuations
+            .iter()
+            .map(|c| std::iter::once(last).chain(c.iter().copied()).take(c.len().max(1)).collect())
+            .collect();
+        let mut feeds: Vec<Feed<'_>> = branches
+            .iter_mut()
+            .zip(&inputs)
+            .map(|(branch, tokens)| Feed { branch, tokens, layout: Layout::Chain })
+            .collect();
+        let out = self.forward().logits(Logits::All).run(cache, &mut feeds)?;
+        let mut row = 0;
+        let mut scores = Vec::with_capacity(continuations.len());
+        for (continuation, input) in continuations.iter().zip(&inputs) {
+            let of = |(i, token): (usize, &u32)| log_probability(out.logits(row + i), *token);
+            scores.push(continuation.iter().enumerate().map(of).collect());
+            row += input.len();
+        }
+        Ok(scores)
+    }
+}
+
 /// `log softmax(logits)[token]`, summed in double precision.
 #[must_use]
 pub fn log_probability(logits: &[f32], token: u32) -> f32 {
