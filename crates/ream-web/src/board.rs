@@ -181,9 +181,10 @@ fn panel(report: &ClaimReport) -> Option<Panel> {
     })
 }
 
-/// Changes when a run is added, removed, ends a seed or is reported, or when a smoke run is recorded. Costs a look at
-/// each run's folder and at its seeds' folders, whose times change with every file that is put there.
-pub(crate) fn stamp(runs: &Runs) -> u64 {
+/// Changes when a run is added, removed, ends a seed or is reported, when a smoke run is recorded, or when data come or
+/// go. Costs a look at each run's folder and at its seeds' folders, whose times change with every file that is put there,
+/// and at each data set.
+pub(crate) fn stamp(runs: &Runs, store: &ream_data::Store) -> u64 {
     let mut hash = DefaultHasher::new();
     let mut look = |path: &Path| {
         if let Ok(time) = path.metadata().and_then(|m| m.modified()) {
@@ -205,6 +206,9 @@ pub(crate) fn stamp(runs: &Runs) -> u64 {
             look(&seed.join("lock"));
             look(&seed.join("exit"));
         }
+    }
+    for (_, condition) in store.list() {
+        (condition == ream_data::Condition::Fetched).hash(&mut hash);
     }
     hash.finish()
 }
@@ -242,4 +246,23 @@ pub(crate) fn is_evidence(state: &str, record: &RunRecord) -> bool {
         && record.claims.is_empty()
         && record.code.clean
         && !record.code.commit.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_that_come_are_news() {
+        let home = tempfile::tempdir().unwrap();
+        let runs = Runs::new(home.path().join("runs"));
+        let store = ream_data::Store::open(home.path().join("data"));
+        let before = stamp(&runs, &store);
+        assert_eq!(stamp(&runs, &store), before);
+        let set = ream_data::get("alpaca-leaderboard").unwrap();
+        let file = home.path().join("data").join(&set.id).join(&set.files[0].name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, vec![0; usize::try_from(set.files[0].bytes).unwrap()]).unwrap();
+        assert_ne!(stamp(&runs, &store), before);
+    }
 }

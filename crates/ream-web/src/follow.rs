@@ -37,7 +37,7 @@ pub(crate) async fn judge(app: &App, seen: &mut Option<u64>) -> Result<()> {
     let blocking = app.clone();
     let before = *seen;
     let news = tokio::task::spawn_blocking(move || {
-        let now = stamp(&blocking.site.runs);
+        let now = stamp(&blocking.site.runs, &blocking.site.data);
         if before == Some(now) {
             return Ok(None);
         }
