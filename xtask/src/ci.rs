@@ -60,7 +60,7 @@ fn lint() -> Result<()> {
 const FEATURES: [&str; 2] = ["--features", "ream/parquet"];
 
 /// Models that tests compare with their reference: a test of one fails where it is not fetched.
-const TEST_MODELS: [&str; 1] = ["minilm"];
+const TEST_MODELS: [&str; 2] = ["minilm", "smollm2"];
 
 fn test(options: &Options) -> Result<()> {
     let program = build("ci", &FEATURES)?;

@@ -11,9 +11,9 @@
 //! References: Gage, *A new algorithm for data compression* (1994); Sennrich, Haddow and Birch, *Neural machine translation
 //! of rare words with subword units* (2016); the byte level is that of GPT-2 (Radford et al., 2019).
 
-mod encode;
+pub(crate) mod encode;
 mod train;
-mod words;
+pub(crate) mod words;
 
 use std::collections::HashMap;
 

@@ -13,9 +13,20 @@
 //! ```
 
 pub mod bpe;
+pub mod chat;
+mod generate;
+pub mod gguf;
+pub mod llama;
+mod mapped;
+pub mod quant;
 pub mod sentence;
 pub mod small;
+pub mod speed;
+pub mod tokenizer;
+pub mod weights;
 
 pub use bpe::{Bpe, BpeError, Encoder};
+pub use generate::{Generation, LanguageModel, LmError, log_probability};
 pub use sentence::{SentenceEncoder, SentenceError};
 pub use small::{SmallConfig, SmallLm};
+pub use tokenizer::Tokenizer;

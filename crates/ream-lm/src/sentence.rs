@@ -30,7 +30,7 @@ use std::path::Path;
 
 use bert::{Bert, Config};
 pub use error::SentenceError;
-use error::{read, read_json};
+use error::read_json;
 pub use tokenizer::WordPiece;
 
 /// Tokens of a text that are read, `[CLS]` and `[SEP]` among them: what the model was made for. The rest of a longer text is not seen.
@@ -49,8 +49,7 @@ pub struct SentenceEncoder {
 }
 
 impl SentenceEncoder {
-    /// Reads `config.json`, `tokenizer.json` and `model.safetensors` of a folder: 91 MB in memory for all-MiniLM-L6-v2, twice that
-    /// while it is read.
+    /// Reads `config.json`, `tokenizer.json` and `model.safetensors` of a folder: 91 MB in memory for all-MiniLM-L6-v2.
     ///
     /// # Errors
     /// A file is missing, damaged, or of another kind of model: which file, which tensor or key, what was wanted.
@@ -73,7 +72,7 @@ impl SentenceEncoder {
             return Err(SentenceError::form(&path, problem));
         }
         let path = dir.join("model.safetensors");
-        let bert = Bert::read(&config, &path, &read(&path)?)?;
+        let bert = Bert::read(&config, &path)?;
         Ok(Self { tokenizer, bert, dimensions: config.hidden_size, max_tokens })
     }
 

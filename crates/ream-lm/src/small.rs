@@ -1,7 +1,7 @@
 //! The shared small language model: one shape for every paper that needs a trained decoder on two cores.
 //!
-//! A decoder of d = 128, 4 layers, 4 heads with rotary positions over 128 tokens of a byte-pair encoding with 512 merges
-//! (256 bytes + 512 merges = 768 tokens), about 0.9 million parameters. `kjv-base` is this model on the King James Bible's training chapters.
+//! A llama (RMSNorm, rotary positions, SwiGLU, no biases; the engine of [`crate::llama`] runs it) of d = 128, 4 layers, 4 heads over 128
+//! tokens of a byte-pair encoding with 512 merges (256 bytes + 512 merges = 768 tokens), about 0.9 million parameters. `kjv-base` is this model on the King James Bible's training chapters.
 //! What decides a checkpoint is its [`SmallConfig`] and the text; [`SmallLm`] can be kept as it is (it is serialisable) by whoever
 //! has a store, keyed by both.
 
@@ -16,6 +16,7 @@ use ream_rand::Stream;
 use serde::{Deserialize, Serialize};
 
 use crate::bpe::{Bpe, BpeError};
+use crate::llama::{self, LlamaError};
 
 /// What decides a small language model, beside its text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,8 +73,9 @@ impl SmallConfig {
             layers: self.layers,
             heads: self.heads,
             positions: Positions::Rope,
-            norm: NormKind::Layer,
-            mlp: MlpKind::Gelu,
+            norm: NormKind::Rms,
+            mlp: MlpKind::SwiGlu,
+            bias: false,
             ..TransformerConfig::default()
         }
     }
@@ -173,6 +175,14 @@ pub fn split_chapters<T: Clone>(chapters: &[T], share: f64) -> (Vec<T>, Vec<T>) 
 }
 
 impl SmallLm {
+    /// The network for the engine.
+    ///
+    /// # Errors
+    /// None for a network of [`SmallConfig::network`].
+    pub fn llama(&self) -> Result<llama::Model, LlamaError> {
+        llama::Model::from_decoder(&self.model)
+    }
+
     /// Learns tokenizer and network from texts; their order is shuffled, each is read whole. `report` is called after every step and may
     /// stop the training.
     ///

@@ -17,9 +17,9 @@ mod param;
 pub mod profile;
 pub mod quantizers;
 pub mod sampling;
-mod simd;
+pub mod simd;
 mod tensor;
-mod threads;
+pub mod threads;
 pub mod training;
 
 pub use autograd::{Gradients, Sink, no_grad};

@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 /// Lanes of a sum.
-pub(crate) const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// The instruction sets that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +48,12 @@ fn detect() -> Isa {
 
 /// `a * b + c`, fused where the instruction set has it (`FMA`): a call into the C library otherwise.
 #[inline(always)]
-pub(crate) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA || cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// Defines a function compiled for every [`Isa`]; `FMA` is a constant its body may pass to [`fma`].
+#[macro_export]
 macro_rules! vectorised {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
@@ -81,11 +82,11 @@ macro_rules! vectorised {
         }
     };
 }
-pub(crate) use vectorised;
+pub use crate::vectorised;
 
 /// `e^x` to about 1 unit in the last place; 0 below -87.3, infinity above 88.7, NaN for NaN.
 #[inline(always)]
-pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
+pub fn exp<const FMA: bool>(x: f32) -> f32 {
     // x = n ln 2 + r; adding 1.5 * 2^23 rounds to an integer, and leaves it in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     let shifted = fma::<FMA>(x, core::f32::consts::LOG2_E, ROUND);
@@ -123,7 +124,7 @@ pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
 
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
-pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+pub fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FMA>(-x))
 }
 
@@ -172,7 +173,7 @@ pub(crate) fn ln_1p<const FMA: bool>(x: f32) -> f32 {
 
 /// Adds sixteen lanes in a fixed order.
 #[inline(always)]
-pub(crate) fn add_lanes(lanes: &[f32; LANES]) -> f32 {
+pub fn add_lanes(lanes: &[f32; LANES]) -> f32 {
     let mut a = *lanes;
     let mut width = LANES / 2;
     while width > 0 {
@@ -186,7 +187,7 @@ pub(crate) fn add_lanes(lanes: &[f32; LANES]) -> f32 {
 
 /// Sum of `f(i)` over `0..n` in sixteen lanes.
 #[inline(always)]
-pub(crate) fn sum_by(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+pub fn sum_by(n: usize, f: impl Fn(usize) -> f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let whole = n - n % LANES;
     let mut i = 0;
@@ -204,7 +205,7 @@ pub(crate) fn sum_by(n: usize, f: impl Fn(usize) -> f32) -> f32 {
 
 vectorised! {
     /// Inner product of two slices of one length.
-    pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    pub fn dot(a: &[f32], b: &[f32]) -> f32 {
         let n = a.len().min(b.len());
         let (a, b) = (&a[..n], &b[..n]);
         let mut lanes = [[0.0_f32; LANES]; 4];

@@ -113,7 +113,7 @@ pub fn set_threads(threads: usize) {
 }
 
 /// Calls `work(i)` for every `i` in `0..jobs`, each once, on the pool's threads.
-pub(crate) fn for_each(jobs: usize, work: &(dyn Fn(usize) + Sync)) {
+pub fn for_each(jobs: usize, work: &(dyn Fn(usize) + Sync)) {
     let wanted = threads();
     if jobs <= 1 || wanted == 1 {
         return (0..jobs).for_each(work);

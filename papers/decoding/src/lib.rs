@@ -1,5 +1,7 @@
 //! Papers of the decoding family.
 
+pub mod bases;
+
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
 /// The papers of this family and the systems of those that have one.

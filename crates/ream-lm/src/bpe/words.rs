@@ -11,21 +11,30 @@
 /// Letters and numbers are Unicode's properties *alphabetic* and *numeric* (GPT-2's pattern has the categories L and N, so
 /// combining vowel signs of some scripts count as signs there). Bytes that are no UTF-8 count as signs.
 pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    cut(text, |rest| length_of_word(rest, of_properties))
+}
+
+/// Cuts a text into pieces: `length` says how many bytes the first piece of a text that is not empty has, at least 1.
+pub(crate) fn cut<'t>(
+    text: &'t [u8],
+    mut length: impl FnMut(&'t [u8]) -> usize,
+) -> impl Iterator<Item = &'t [u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let (word, after) = rest.split_at(length_of_word(rest));
+        let (piece, after) = rest.split_at(length(rest));
         rest = after;
-        Some(word)
+        Some(piece)
     })
 }
 
 const ENDINGS: [&[u8]; 7] = [b"'s", b"'t", b"'re", b"'ve", b"'m", b"'ll", b"'d"];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+/// What a character is to a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
     Letter,
     Number,
     White,
@@ -33,25 +42,27 @@ enum Class {
 }
 
 /// Bytes of the word at the start of a text that is not empty; at least 1.
-fn length_of_word(text: &[u8]) -> usize {
+pub(crate) fn length_of_word(text: &[u8], classes: fn(char) -> Class) -> usize {
     if let Some(ending) = ENDINGS.iter().find(|ending| text.starts_with(ending)) {
         return ending.len();
     }
     let space = usize::from(text[0] == b' ');
-    match class(&text[space..]) {
-        Some((class, _)) if class != Class::White => space + length_of_run(&text[space..], class).0,
-        _ => {
-            let (length, last) = length_of_run(text, Class::White);
-            // The last character is left for what follows, unless it is the only one.
-            if length == text.len() || length == last { length } else { length - last }
-        }
+    match first(&text[space..], classes) {
+        Some((class, _)) if class != Class::White => space + length_of_run(&text[space..], class, classes).0,
+        _ => length_of_white(text, classes),
     }
 }
 
+/// Bytes of white space at the start: its last character is left for what follows, unless it is the only one.
+pub(crate) fn length_of_white(text: &[u8], classes: fn(char) -> Class) -> usize {
+    let (length, last) = length_of_run(text, Class::White, classes);
+    if length == text.len() || length == last { length } else { length - last }
+}
+
 /// Bytes of the characters of one class at the start, and bytes of the last one of them.
-fn length_of_run(text: &[u8], wanted: Class) -> (usize, usize) {
+pub(crate) fn length_of_run(text: &[u8], wanted: Class, classes: fn(char) -> Class) -> (usize, usize) {
     let (mut length, mut last) = (0, 0);
-    while let Some((class, bytes)) = class(&text[length..])
+    while let Some((class, bytes)) = first(&text[length..], classes)
         && class == wanted
     {
         length += bytes;
@@ -60,19 +71,22 @@ fn length_of_run(text: &[u8], wanted: Class) -> (usize, usize) {
     (length, last)
 }
 
-/// Class and bytes of the first character.
-fn class(text: &[u8]) -> Option<(Class, usize)> {
-    let first = *text.first()?;
-    let (c, bytes) = if first.is_ascii() {
-        (char::from(first), 1)
-    } else {
-        // No character is longer than four bytes.
-        match text[..text.len().min(4)].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
-            Some(c) => (c, c.len_utf8()),
-            None => return Some((Class::Sign, 1)),
-        }
-    };
-    let class = if c.is_alphabetic() {
+/// Class and bytes of the first character; a byte that belongs to none is a sign.
+pub(crate) fn first(text: &[u8], classes: fn(char) -> Class) -> Option<(Class, usize)> {
+    let byte = *text.first()?;
+    if byte.is_ascii() {
+        return Some((classes(char::from(byte)), 1));
+    }
+    // No character is longer than four bytes.
+    match text[..text.len().min(4)].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
+        Some(c) => Some((classes(c), c.len_utf8())),
+        None => Some((Class::Sign, 1)),
+    }
+}
+
+/// Letters and numbers by Unicode's properties *alphabetic* and *numeric*.
+fn of_properties(c: char) -> Class {
+    if c.is_alphabetic() {
         Class::Letter
     } else if c.is_numeric() {
         Class::Number
@@ -80,8 +94,7 @@ fn class(text: &[u8]) -> Option<(Class, usize)> {
         Class::White
     } else {
         Class::Sign
-    };
-    Some((class, bytes))
+    }
 }
 
 #[cfg(test)]

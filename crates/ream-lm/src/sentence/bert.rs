@@ -75,13 +75,13 @@ struct Dense {
 }
 
 impl Dense {
-    fn read(weights: &Weights<'_>, name: &str, d_in: usize, d_out: usize) -> Result<Self, SentenceError> {
+    fn read(weights: &Weights, name: &str, d_in: usize, d_out: usize) -> Result<Self, SentenceError> {
         let weight = weights.transposed(&format!("{name}.weight"), d_out, d_in)?;
         Ok(Self { weight, bias: weights.get(&format!("{name}.bias"), &[d_out])? })
     }
 
     /// Several maps of one input side by side: columns in the order of the names.
-    fn read_joined(weights: &Weights<'_>, names: &[String; 3], d: usize) -> Result<Self, SentenceError> {
+    fn read_joined(weights: &Weights, names: &[String; 3], d: usize) -> Result<Self, SentenceError> {
         let mut weight = vec![0.0; d * 3 * d];
         let mut bias = Vec::with_capacity(3 * d);
         for (part, name) in names.iter().enumerate() {
@@ -113,7 +113,7 @@ struct Norm {
 }
 
 impl Norm {
-    fn read(weights: &Weights<'_>, name: &str, config: &Config) -> Result<Self, SentenceError> {
+    fn read(weights: &Weights, name: &str, config: &Config) -> Result<Self, SentenceError> {
         let d = [config.hidden_size];
         let get = |part: &str| weights.get(&format!("{name}.LayerNorm.{part}"), &d);
         Ok(Self {
@@ -139,7 +139,7 @@ struct Block {
 }
 
 impl Block {
-    fn read(weights: &Weights<'_>, layer: usize, config: &Config) -> Result<Self, SentenceError> {
+    fn read(weights: &Weights, layer: usize, config: &Config) -> Result<Self, SentenceError> {
         let (d, inner) = (config.hidden_size, config.intermediate_size);
         let name = |part: &str| format!("encoder.layer.{layer}.{part}");
         let names = ["query", "key", "value"].map(|part| name(&format!("attention.self.{part}")));
@@ -175,8 +175,8 @@ pub(super) struct Bert {
 }
 
 impl Bert {
-    pub(super) fn read(config: &Config, path: &Path, bytes: &[u8]) -> Result<Self, SentenceError> {
-        let weights = Weights::parse(path, bytes)?;
+    pub(super) fn read(config: &Config, path: &Path) -> Result<Self, SentenceError> {
+        let weights = Weights::open(path)?;
         let d = config.hidden_size;
         let table = |name: &str, rows: usize| weights.get(&format!("embeddings.{name}.weight"), &[rows, d]);
         let mut positions = table("position_embeddings", config.max_position_embeddings)?;

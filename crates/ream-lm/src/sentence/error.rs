@@ -47,7 +47,7 @@ impl SentenceError {
 }
 
 /// The bytes of a file of the model.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, SentenceError> {
+fn read(path: &Path) -> Result<Vec<u8>, SentenceError> {
     std::fs::read(path).map_err(|problem| SentenceError::Read { path: path.to_owned(), problem })
 }
 

@@ -2,36 +2,35 @@
 
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 
 use super::error::SentenceError;
+use crate::weights::shard::{Problem, Shard};
 
 /// Tensors of a file.
-pub(super) struct Weights<'a> {
-    path: &'a Path,
-    file: SafeTensors<'a>,
-}
+pub(super) struct Weights(Shard);
 
-impl<'a> Weights<'a> {
-    pub(super) fn parse(path: &'a Path, bytes: &'a [u8]) -> Result<Self, SentenceError> {
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| SentenceError::form(path, format!("is cut off or no safetensors file: {e}")))?;
-        Ok(Self { path, file })
+impl Weights {
+    pub(super) fn open(path: &Path) -> Result<Self, SentenceError> {
+        Shard::open(path).map(Self).map_err(|problem| match problem {
+            Problem::Io(problem) => SentenceError::Read { path: path.to_owned(), problem },
+            Problem::Form(problem) => SentenceError::form(path, problem),
+        })
     }
 
     /// The numbers of a tensor of this shape, row-major.
     pub(super) fn get(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, SentenceError> {
         let wrong = |problem: String| SentenceError::Tensor {
-            path: self.path.to_owned(),
+            path: self.0.path().to_owned(),
             tensor: name.to_owned(),
             problem,
             wanted: shape.to_vec(),
         };
-        let tensor = self.file.tensor(name).map_err(|_| wrong("is not there".to_owned()))?;
-        if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
-            return Err(wrong(format!("is {:?} {:?}", tensor.dtype(), tensor.shape())));
+        let (dtype, found, bytes) = self.0.tensor(name).ok_or_else(|| wrong("is not there".to_owned()))?;
+        if dtype != Dtype::F32 || found != shape {
+            return Err(wrong(format!("is {dtype:?} {found:?}")));
         }
-        let (numbers, _) = tensor.data().as_chunks::<4>();
+        let (numbers, _) = bytes.as_chunks::<4>();
         let values: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         match values.iter().position(|x| !x.is_finite()) {
             Some(at) => Err(wrong(format!("has {} at element {at}", values[at]))),
