@@ -7,7 +7,7 @@
 //! abstract has 150; query words are drawn like words of titles, so common ones are common in queries too. Vectors are random: a scan does
 //! not depend on them. `--slow` tells the slowest queries by words.
 
-#![allow(clippy::print_stdout, reason = "a program")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

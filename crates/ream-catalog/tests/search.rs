@@ -1,5 +1,7 @@
 //! The catalogue's search, from the store to the page, on both databases.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -63,7 +65,6 @@ struct Place {
     folder: TempDir,
 }
 
-#[allow(clippy::unwrap_used, reason = "only called by tests")]
 impl Place {
     fn new(database: Database) -> Self {
         Self { database, folder: tempfile::tempdir().unwrap() }
@@ -115,7 +116,6 @@ on_both! {
     a_cursor_whose_snapshot_is_gone_goes_on_and_says_so
 }
 
-#[allow(clippy::unwrap_used, reason = "only called by tests")]
 async fn catalog(place: &Place, records: &[Record], embedder: Option<Arc<dyn Embedder>>) -> Catalog {
     let store = place.store().await;
     store.upsert(records, &source()).await.unwrap();
@@ -428,7 +428,6 @@ async fn the_index_is_deleted_under_load_and_reads_go_on(place: Place) {
     }
 }
 
-#[allow(clippy::unwrap_used, reason = "only called by tests")]
 fn remove_files(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         if entry.path().is_dir() {
@@ -544,7 +543,6 @@ struct Other {
     _output: BufReader<ChildStdout>,
 }
 
-#[allow(clippy::unwrap_used, reason = "only called by tests")]
 impl Other {
     fn start(place: &Place, papers: std::ops::Range<usize>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
