@@ -169,17 +169,14 @@ fn add(a: Counts, b: Counts) -> Counts {
     }
     let mut sum = Counts::with_capacity(a.len().max(b.len()));
     let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
-    loop {
-        match (a.peek(), b.peek()) {
-            (Some((left, _)), Some((right, _))) => match left.cmp(right) {
-                Ordering::Less => sum.extend(a.next()),
-                Ordering::Greater => sum.extend(b.next()),
-                Ordering::Equal => {
-                    let both = a.next().zip(b.next());
-                    sum.extend(both.map(|((value, x), (_, y))| (value, x + y)));
-                }
-            },
-            _ => break,
+    while let (Some((left, _)), Some((right, _))) = (a.peek(), b.peek()) {
+        match left.cmp(right) {
+            Ordering::Less => sum.extend(a.next()),
+            Ordering::Greater => sum.extend(b.next()),
+            Ordering::Equal => {
+                let both = a.next().zip(b.next());
+                sum.extend(both.map(|((value, x), (_, y))| (value, x + y)));
+            }
         }
     }
     sum.extend(a.chain(b));
