@@ -8,6 +8,7 @@ mod paper;
 mod ranking;
 pub(crate) mod scoreboard;
 pub(crate) mod search;
+mod side_by_side;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -12,6 +12,7 @@ use ream_lab::{ClaimReport, Entry, Verdict, did_you_mean};
 use ream_paper::{ClaimKind, Family};
 use serde::Deserialize;
 
+use super::side_by_side::SideBySide;
 use crate::address::{address, segment};
 use crate::board::{Board, Shown};
 use crate::entries::{self, Feed, Form};
@@ -300,6 +301,7 @@ struct FamilyPage<'a> {
     about: &'static str,
     others: Vec<Choice>,
     bench: Vec<Bench>,
+    side_by_side: Vec<SideBySide>,
     running: usize,
     scores: Vec<Score>,
     rows: Vec<Row>,
@@ -354,6 +356,7 @@ pub(crate) async fn family(
             .collect(),
         running: bench.iter().filter(|b| b.runs).count(),
         bench,
+        side_by_side: entries().filter_map(SideBySide::new).collect(),
         scores: scores(&measured),
         rows: measured.iter().map(|report| Row::new(report)).collect(),
         exports: feeds::exports(&path, &ListParams::default()),
