@@ -77,10 +77,10 @@ impl Config {
     #[must_use]
     pub fn preset(preset: Preset) -> Self {
         let full = Self {
-            shape: Shape { layers: 16, d: 64, heads: 4, hidden: 192, context: 96 },
+            shape: Shape { layers: 16, d: 64, heads: 4, hidden: 192, context: 96, rope_base: 100.0 },
             training: TrainingSettings {
                 tokens: PLANNED_TOKENS,
-                batch: 8,
+                batch: 4,
                 learning_rate: 1.5e-3,
                 warmup: 100,
                 least_noise: 0.02,
@@ -109,9 +109,10 @@ impl Config {
         match preset {
             Preset::Full | Preset::Long => full,
             Preset::Smoke => Self {
-                shape: Shape { layers: 8, d: 32, heads: 2, hidden: 96, context: 80 },
+                shape: Shape { layers: 8, d: 32, heads: 2, hidden: 96, context: 80, rope_base: 100.0 },
                 training: TrainingSettings {
                     tokens: 150 * 8 * 80,
+                    batch: 8,
                     warmup: 20,
                     learning_rate: 3e-3,
                     ..full.training

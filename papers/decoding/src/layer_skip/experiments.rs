@@ -485,7 +485,7 @@ pub(crate) fn real_model(config: &Config, run: &mut Run, seen: &mut Seen) -> Res
         return Ok(());
     }
     let lm = bases::smollm2(run)?;
-    let (calibration, evaluation) = mixed_text(config, run, &lm)?;
+    let [calibration, evaluation] = mixed_text(config, run, &lm)?;
     let outcome = run.part("smollm2", |run| {
         let stream = run.stream("random lists of SmolLM2");
         let mut progress =
@@ -502,11 +502,7 @@ pub(crate) fn real_model(config: &Config, run: &mut Run, seen: &mut Seen) -> Res
 pub(crate) const DATA: [&str; 4] = ["smollm2", "kjv", "shakespeare", "argparse"];
 
 /// Windows of three texts in turn, for calibration and for evaluation: chapters that no small model reads, plays, a Python file.
-fn mixed_text(
-    config: &Config,
-    run: &Run,
-    lm: &ream_lm::LanguageModel,
-) -> Result<(Vec<Vec<u32>>, Vec<Vec<u32>>)> {
+fn mixed_text(config: &Config, run: &Run, lm: &ream_lm::LanguageModel) -> Result<[Vec<Vec<u32>>; 2]> {
     let settings = &config.real;
     let python = std::fs::read_to_string(run.data("argparse")?).map_err(failed)?;
     let plays = bases::shakespeare_and_milton(run)?;
@@ -531,7 +527,7 @@ fn mixed_text(
     // In turn, so that the first few windows hold all three texts.
     let longest = evaluation.iter().map(Vec::len).max().unwrap_or(0);
     let turns = (0..longest).flat_map(|j| evaluation.iter().filter_map(move |text| text.get(j).cloned()));
-    Ok((calibration, turns.collect()))
+    Ok([calibration, turns.collect()])
 }
 
 pub(crate) fn observe_real(config: &Config, run: &mut Run, model: &Model, outcome: &Outcome) {

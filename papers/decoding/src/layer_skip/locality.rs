@@ -150,7 +150,7 @@ mod tests {
             let (ids, shape) = (tokens(48), [2, 48]);
             let x = network.decoder.tokens.forward(&ids, &shape).unwrap();
             let x = block.attention_norm.forward(&x).unwrap();
-            let rotation = Rotation::new(8, 10_000.0, 0..48).unwrap();
+            let rotation = Rotation::new(8, network.decoder.config().rope_base, 0..48).unwrap();
             let qkv = rope(&block.attention.qkv.forward(&x).unwrap(), 4, &rotation).unwrap();
             let p = probabilities(qkv.data(), shape, 2, 16, kind == Kind::Ar);
             let mut mixed = vec![0.0; 2 * 48 * 16];

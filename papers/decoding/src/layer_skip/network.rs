@@ -60,6 +60,8 @@ pub struct Shape {
     pub hidden: usize,
     /// Letters that a model sees at once.
     pub context: usize,
+    /// Base of the rotary positions: the slowest pair turns once in about six times as many letters.
+    pub rope_base: f32,
 }
 
 impl Shape {
@@ -74,6 +76,7 @@ impl Shape {
             heads: self.heads,
             hidden: self.hidden,
             positions: Positions::Rope,
+            rope_base: self.rope_base,
             norm: NormKind::Rms,
             mlp: MlpKind::SwiGlu,
             bias: false,
@@ -288,7 +291,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn shape() -> Shape {
-        Shape { layers: 6, d: 16, heads: 2, hidden: 48, context: 48 }
+        Shape { layers: 6, d: 16, heads: 2, hidden: 48, context: 48, rope_base: 100.0 }
     }
 
     pub(crate) fn settings() -> TrainingSettings {
@@ -345,7 +348,7 @@ pub(crate) mod tests {
     /// With five of six blocks left out a pass takes less than half as long, even on a busy machine.
     #[test]
     fn skipped_blocks_take_no_time() {
-        let shape = Shape { layers: 12, d: 64, heads: 4, hidden: 192, context: 96 };
+        let shape = Shape { layers: 12, d: 64, heads: 4, hidden: 192, context: 96, rope_base: 100.0 };
         let network = Network::new(Kind::Dlm, &shape, 1).unwrap();
         let ids = vec![3_u32; 8 * 96];
         let time = |skip: &[usize]| {

@@ -15,6 +15,9 @@ use crate::bases;
 /// Fewest tokens of a text: half are for choosing, half for measuring.
 pub const FEWEST_TOKENS: usize = 512;
 
+/// Blocks of the built-in model, which need not be fetched to be checked against.
+const SMOLLM2_BLOCKS: usize = 30;
+
 /// Reads a text.
 ///
 /// # Errors
@@ -90,12 +93,11 @@ pub fn check(config: &Config, file: &Path) -> Result<()> {
         return Err(too_short(&place, text.len(), "bytes"));
     }
     if config.own.model.is_empty() {
-        return Ok(());
+        return check_blocks(&config.own, SMOLLM2_BLOCKS);
     }
     let path = Path::new(&config.own.model);
-    let weights =
-        ream_lm::weights::open(path).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
-    check_blocks(&config.own, weights.config().blocks)
+    let model = Model::open(path).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
+    check_blocks(&config.own, model.config().blocks)
 }
 
 fn too_short(place: &str, got: usize, unit: &str) -> Error {
@@ -189,11 +191,12 @@ mod tests {
     fn config(change: impl Fn(&mut Config)) -> Config {
         let mut config = Config::preset(Preset::Smoke);
         config.real = settings();
+        config.own.k = 2;
         change(&mut config);
         config
     }
 
-    fn says(error: Error, words: &[&str]) {
+    fn says(error: &Error, words: &[&str]) {
         let error = error.to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
@@ -202,7 +205,7 @@ mod tests {
     fn small() -> (Model, Tokenizer, String) {
         let text = "and the evening and the morning were the first day. ".repeat(60);
         let bpe = ream_lm::SmallLm::train(
-            &[text.clone()],
+            std::slice::from_ref(&text),
             &ream_lm::SmallConfig {
                 merges: 1,
                 d: 16,
@@ -222,17 +225,22 @@ mod tests {
     #[test]
     fn texts_that_cannot_be_used_are_named() {
         let config = config(|_| ());
-        says(check(&config, file(b"too short").path()).unwrap_err(), &["at least 512 tokens", "9 bytes"]);
-        says(check(&config, file(b"GGUF and more").path()).unwrap_err(), &["a text", "own.model"]);
-        says(check(&config, file(&[b'a', 0xff]).path()).unwrap_err(), &["UTF-8", "byte 1"]);
-        says(check(&config, Path::new("no-such.txt")).unwrap_err(), &["cannot read no-such.txt"]);
+        says(&check(&config, file(b"too short").path()).unwrap_err(), &["at least 512 tokens", "9 bytes"]);
+        says(&check(&config, file(b"GGUF and more").path()).unwrap_err(), &["a text", "own.model"]);
+        says(&check(&config, file(&[b'a', 0xff]).path()).unwrap_err(), &["UTF-8", "byte 1"]);
+        says(&check(&config, Path::new("no-such.txt")).unwrap_err(), &["cannot read no-such.txt"]);
         check(&config, file("word ".repeat(200).as_bytes()).path()).unwrap();
+        let many = Config { own: Own { k: 27, ..config.own.clone() }, ..config.clone() };
+        says(
+            &check(&many, file("word ".repeat(200).as_bytes()).path()).unwrap_err(),
+            &["from 1 to 26", "27"],
+        );
         let (model, tokenizer, _) = small();
         let mut run = Run::in_memory(1);
         // 300 words are bytes enough, but here they are few tokens of two bytes.
         let short = "the ".repeat(100);
         let error = study(&config, &mut run, (&model, &tokenizer), &short, "x.txt").unwrap_err();
-        says(error, &["x.txt", "at least 512 tokens"]);
+        says(&error, &["x.txt", "at least 512 tokens"]);
     }
 
     #[test]
@@ -241,7 +249,7 @@ mod tests {
         let refuse = |bytes: &[u8], words: &[&str]| {
             let model = file(bytes);
             let config = config(|c| c.own.model = model.path().display().to_string());
-            says(check(&config, long.path()).unwrap_err(), words);
+            says(&check(&config, long.path()).unwrap_err(), words);
         };
         refuse(b"not a model at all, but a text", &["GGUF"]);
         let decoder = trained(Kind::Ar, 0).decoder;
@@ -266,11 +274,11 @@ mod tests {
         };
         fine(2, Rule::Free, &[]).unwrap();
         fine(9, Rule::List, &[1, 6]).unwrap();
-        says(fine(3, Rule::Free, &[]).unwrap_err(), &["own.k", "from 1 to 2", "3"]);
-        says(fine(1, Rule::List, &[7]).unwrap_err(), &["own.blocks", "from 1 to 6", "7"]);
-        says(fine(1, Rule::List, &[0]).unwrap_err(), &["own.blocks", "from 1 to 6", "0"]);
-        says(fine(1, Rule::List, &[2, 2]).unwrap_err(), &["each block once", "2 twice"]);
-        says(fine(1, Rule::List, &[2, 3, 4]).unwrap_err(), &["own.blocks (how many)", "from 1 to 2"]);
+        says(&fine(3, Rule::Free, &[]).unwrap_err(), &["own.k", "from 1 to 2", "3"]);
+        says(&fine(1, Rule::List, &[7]).unwrap_err(), &["own.blocks", "from 1 to 6", "7"]);
+        says(&fine(1, Rule::List, &[0]).unwrap_err(), &["own.blocks", "from 1 to 6", "0"]);
+        says(&fine(1, Rule::List, &[2, 2]).unwrap_err(), &["each block once", "2 twice"]);
+        says(&fine(1, Rule::List, &[2, 3, 4]).unwrap_err(), &["own.blocks (how many)", "from 1 to 2"]);
     }
 
     #[test]

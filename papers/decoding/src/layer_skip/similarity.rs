@@ -167,14 +167,8 @@ pub fn first_half(values: &[f64]) -> f64 {
 }
 
 fn symmetric(n: usize, of: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> {
-    let mut out = vec![vec![0.0; n]; n];
-    for a in 0..n {
-        for b in a..n {
-            let value = of(a, b);
-            (out[a][b], out[b][a]) = (value, value);
-        }
-    }
-    out
+    let upper: Vec<Vec<f64>> = (0..n).map(|a| (a..n).map(|b| of(a, b)).collect()).collect();
+    (0..n).map(|a| (0..n).map(|b| upper[a.min(b)][a.abs_diff(b)]).collect()).collect()
 }
 
 fn dot(x: &[f32], y: &[f32]) -> f64 {
