@@ -77,7 +77,7 @@ impl Config {
     #[must_use]
     pub fn preset(preset: Preset) -> Self {
         let full = Self {
-            shape: Shape { layers: 16, d: 64, heads: 4, hidden: 192, context: 96, rope_base: 100.0 },
+            shape: Shape { layers: 16, d: 64, heads: 4, hidden: 192, context: 96, rope_base: 10_000.0 },
             training: TrainingSettings {
                 tokens: PLANNED_TOKENS,
                 batch: 4,
@@ -109,10 +109,9 @@ impl Config {
         match preset {
             Preset::Full | Preset::Long => full,
             Preset::Smoke => Self {
-                shape: Shape { layers: 8, d: 32, heads: 2, hidden: 96, context: 80, rope_base: 100.0 },
+                shape: Shape { layers: 8, d: 32, heads: 2, hidden: 96, context: 80, rope_base: 10_000.0 },
                 training: TrainingSettings {
-                    tokens: 150 * 8 * 80,
-                    batch: 8,
+                    tokens: 150 * 4 * 80,
                     warmup: 20,
                     learning_rate: 3e-3,
                     ..full.training
@@ -120,10 +119,10 @@ impl Config {
                 skip: 2,
                 curve: vec![1, 3],
                 draws: 3,
-                calibration: 16,
-                validation: 12,
-                items: 24,
-                item_length: 48,
+                calibration: 8,
+                validation: 8,
+                items: 12,
+                item_length: 40,
                 smollm2: false,
                 ..full
             },

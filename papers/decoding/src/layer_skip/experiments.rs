@@ -14,7 +14,7 @@ use super::locality::half_distance;
 use super::looks::{Look, MOMENTS, look};
 use super::network::{Kind, Network};
 use super::real::{self, Outcome};
-use super::similarity::first_half;
+use super::similarity::{first_half, first_half_geometric};
 use super::tasks::{is_done, retention};
 use super::{choice, failed};
 use crate::bases;
@@ -259,7 +259,7 @@ fn retained(model: &SeenModel, row: &Row, done: &[usize]) -> (Vec<Option<f64>>, 
     let e = &model.evaluated;
     let of = |i: usize| {
         let value = retention(row.scores[i], e.full[i], e.chance[i]);
-        value.is_finite().then_some(value)
+        (done.contains(&i) && value.is_finite()).then_some(value)
     };
     let each = (0..row.scores.len()).map(of).collect();
     let values: Vec<f64> = done.iter().filter_map(|i| of(*i)).collect();
@@ -411,7 +411,7 @@ fn observe_look(run: &mut Run, model: &SeenModel) {
     for (form, values) in [("centred", &seen.profile.centred), ("raw", &seen.profile.cosine)] {
         run.observe("early_similarity", arm, &[("form", Place::from(form))], first_half(values));
     }
-    run.observe("early_update", arm, &[], first_half(&seen.profile.update));
+    run.observe("early_update", arm, &[], first_half_geometric(&seen.profile.update));
     run.observe("recency", arm, &[], descriptive::mean(&seen.recency).unwrap_or(0.0));
     run.observe("half_distance", arm, &[("side", Place::from("before"))], half_distance(&seen.before));
     if !seen.behind.is_empty() {

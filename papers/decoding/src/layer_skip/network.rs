@@ -245,8 +245,7 @@ impl Network {
         batches: Stream,
         report: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<()> {
-        let config = AdamConfig { beta2: 0.98, ..AdamConfig::adamw(settings.learning_rate, 0.05) };
-        let mut adam = Adam::new(&self.decoder.params(), config);
+        let mut adam = Adam::new(&self.decoder.params(), AdamConfig::adamw(settings.learning_rate, 0.05));
         let schedule = Schedule::Cosine { warmup: settings.warmup, floor: 0.1 };
         let training = Training::steps(steps).schedule(schedule).clip(1.0);
         train(&mut adam, None, &training, |step, _| self.loss(corpus, settings, batches, step), report)

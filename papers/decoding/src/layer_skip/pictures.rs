@@ -11,7 +11,9 @@ pub(crate) fn draw(run: &mut Run, seen: &Seen) -> Result<()> {
     if !seen.models.is_empty() {
         run.figure("similarity", similarity(&seen.models))?;
         run.figure("profiles", profiles(&seen.models))?;
-        run.figure("retention", retention(&seen.models))?;
+        if seen.models.iter().any(|m| !m.baselines.is_empty()) {
+            run.figure("retention", retention(&seen.models))?;
+        }
         run.figure("recency", recency(&seen.models))?;
         run.figure("moments", moments(&seen.models))?;
     }
@@ -62,13 +64,17 @@ fn similarity(models: &[SeenModel]) -> Figure {
 fn profiles(models: &[SeenModel]) -> Figure {
     let mut cosines = Panel::new("Cosine of neighbours, centred").x("block").y("c_l");
     let mut raw = Panel::new("Cosine of neighbours, raw").x("block").y("c_l");
-    let mut updates = Panel::new("Relative update").x("block").y("u_l");
-    for model in models {
+    let mut updates = Panel::new("Relative update").x("block").y("u_l").log_y();
+    let mut skipped =
+        Panel::new("Blocks left out").x("block").y("").categories_y(models.iter().map(|m| name(m)));
+    for (i, model) in models.iter().enumerate() {
         let profile = &model.look.profile;
         let blocks = numbers(profile.centred.len());
         cosines = cosines.layer(Layer::line(name(model), blocks.clone(), profile.centred.clone()));
         raw = raw.layer(Layer::line(name(model), blocks.clone(), profile.cosine.clone()));
         updates = updates.layer(Layer::line(name(model), blocks, profile.update.clone()));
+        let places = model.own.iter().map(|l| (l + 1) as f64).collect();
+        skipped = skipped.layer(Layer::points(name(model), places, vec![i as f64; model.own.len()]));
         let at = |values: &[f64]| -> (Vec<f64>, Vec<f64>) {
             model.own.iter().map(|l| ((l + 1) as f64, values[*l])).unzip()
         };
@@ -84,6 +90,7 @@ fn profiles(models: &[SeenModel]) -> Figure {
     .panel(cosines)
     .panel(raw)
     .panel(updates)
+    .panel(skipped.range_x(0.5, models.first().map_or(1.0, |m| m.look.recency.len() as f64) + 0.5))
     .columns(2)
 }
 
@@ -247,7 +254,7 @@ fn real_loss(outcome: &Outcome) -> Figure {
     }
     Figure::new(
         "What leaving blocks out of SmolLM2 costs",
-        "Loss less that of the full model on the same tokens. Own: the list of the rule; oracle: greedy search on the losses themselves; random: single draws, on fewer tokens.",
+        "Loss less that of the full model on the same tokens. Own: the list of the rule; oracle: greedy search on the losses themselves; random: single draws. Random, uniform, first and last lists on fewer tokens, each beside the full model on the same.",
     )
     .panel(panel)
 }

@@ -166,6 +166,14 @@ pub fn first_half(values: &[f64]) -> f64 {
     values[..half].iter().sum::<f64>() / half.max(1) as f64
 }
 
+/// Geometric mean of the first half of a profile of sizes: they span two orders, and the first block's change of a small embedding would
+/// decide any other mean.
+#[must_use]
+pub fn first_half_geometric(values: &[f64]) -> f64 {
+    let logarithms: Vec<f64> = values.iter().map(|v| libm::log(v.max(1e-12))).collect();
+    libm::exp(first_half(&logarithms))
+}
+
 fn symmetric(n: usize, of: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> {
     let upper: Vec<Vec<f64>> = (0..n).map(|a| (a..n).map(|b| of(a, b)).collect()).collect();
     (0..n).map(|a| (0..n).map(|b| upper[a.min(b)][a.abs_diff(b)]).collect()).collect()
@@ -211,6 +219,7 @@ mod tests {
         assert_eq!((profile.update[0], profile.jump[0]), (0.0, 1.0));
         assert!(profile.cosine[1] < 0.5 && profile.update[1] > 3.0 && profile.jump[1] > 4.0);
         assert!((first_half(&[1.0, 2.0, 9.0, 9.0]) - 1.5).abs() < 1e-12);
+        assert!((first_half_geometric(&[1.0, 4.0, 9.0, 9.0]) - 2.0).abs() < 1e-12);
     }
 
     #[test]
