@@ -229,30 +229,37 @@ impl Judged {
         n: usize,
         seen: &mut Seen,
     ) {
-        let count = |k: usize| self.pool.of.iter().filter(|of| **of == k).count();
-        // As many outputs of each method, so that none looks worse for having fewer.
-        let most = (0..self.names.len()).map(count).min().unwrap_or(0);
-        let once = vec![1.0; bins.len()];
         seen.places.push(("g, all draws".to_owned(), self.pool.places(None, bins, n)));
         for (k, name) in self.names.iter().enumerate() {
             seen.places.push(((*name).to_owned(), self.pool.places(Some(k), bins, n)));
         }
-        if most < 2 || !self.is_resolved() {
-            return;
-        }
-        let of = |k: usize, times: &[f64]| self.pool.place_variation(k, bins, n, most, times);
-        let guard = self.index("guard");
+        let Some(guard) = self.index("guard").filter(|_| self.is_resolved()) else { return };
+        let once = vec![1.0; bins.len()];
+        let of = |k: usize, most: usize, times: &[f64]| self.pool.place_variation(k, bins, n, most, times);
         for (k, name) in self.names.iter().enumerate() {
-            let draws: Vec<f64> = self.times.iter().map(|times| of(k, times)).collect();
-            self.observe(run, "place_variation", name, at, of(k, &once), draws.clone());
-            if let Some(guard) = guard.filter(|guard| *guard != k) {
-                let leads: Vec<f64> =
-                    draws.iter().zip(&self.times).map(|(draw, times)| draw - of(guard, times)).collect();
+            // As many outputs of both, so that neither looks worse for having fewer.
+            let most = self.accepted(k).min(self.accepted(guard));
+            if most < 2 {
+                continue;
+            }
+            let draws: Vec<f64> = self.times.iter().map(|times| of(k, most, times)).collect();
+            self.observe(run, "place_variation", name, at, of(k, most, &once), draws.clone());
+            if k != guard {
+                let leads: Vec<f64> = draws
+                    .iter()
+                    .zip(&self.times)
+                    .map(|(draw, times)| draw - of(guard, most, times))
+                    .collect();
                 if let Some([low, _]) = ends(&leads) {
                     run.observe("place_lead", name, at, low);
                 }
             }
         }
+    }
+
+    /// Accepted draws of a method.
+    fn accepted(&self, k: usize) -> usize {
+        self.pool.of.iter().filter(|of| **of == k).count()
     }
 
     /// The divergence of a method that can write only some texts (`scores` minus infinity for the others): from the part of `g` that it can
@@ -306,9 +313,11 @@ impl Judged {
             shares
         };
         seen.places.push((name.to_owned(), shares(&mut own.iter().copied())));
-        let count = |k: usize| self.pool.of.iter().filter(|of| **of == k).count();
-        let most = (0..self.names.len()).map(count).min().unwrap_or(0).min(own.len());
-        let Some(guard) = self.index("guard").filter(|_| self.is_resolved() && most > 1) else { return };
+        let Some(guard) = self.index("guard").filter(|_| self.is_resolved()) else { return };
+        let most = self.accepted(guard).min(own.len());
+        if most < 2 {
+            return;
+        }
         let own = &own[..most];
         let logs = self.pool.log_weights(|_| true);
         let of = |times: &[f64], rng: Option<&mut ream_rand::Rng>| {

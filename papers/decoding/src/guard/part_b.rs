@@ -12,7 +12,9 @@ use super::law::{Law, Proposal, Tokens, failed};
 use super::network::{ForcedWord, Network};
 use super::sampler::Event;
 use super::sampling::{Limits, guarded};
-use super::training::{Look, Settings, Task, likelihood, policy_gradient_on_reward, policy_gradient_to_g};
+use super::training::{
+    Holds, Look, Settings, Task, likelihood, policy_gradient_on_reward, policy_gradient_to_g,
+};
 use crate::bases;
 
 /// Tokens of a bin of the places' histograms.
@@ -343,7 +345,7 @@ impl Base<'_> {
         &self,
         run: &mut Run,
         law: &Network,
-        (constraint, holds): (&Constraint, &dyn Fn(&Tokens) -> Result<bool>),
+        (constraint, holds): (&Constraint, Holds<'_>),
         (name, share): (&str, f64),
         seen: &mut Seen,
     ) -> Result<()> {

@@ -38,12 +38,15 @@ pub struct Settings {
     pub beta: f64,
 }
 
+/// `b(y)`.
+pub type Holds<'a> = &'a dyn Fn(&Tokens) -> Result<bool>;
+
 /// What is asked of texts: the base model, and the condition on whole texts.
 pub struct Task<'a> {
     /// The base model `a`.
     pub base: &'a dyn Law,
     /// `b(y)`.
-    pub holds: &'a dyn Fn(&Tokens) -> Result<bool>,
+    pub holds: Holds<'a>,
     /// Tokens of a text, which scale the losses.
     pub length: usize,
 }
