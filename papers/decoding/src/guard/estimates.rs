@@ -127,14 +127,25 @@ impl Pool {
         (0..n).map(|i| self.resample(&mut stream.at(i as u64))).collect()
     }
 
-    /// Total variation between where `g` and where law `k` has the mark, `bins[i]` the bin of text `i`. What is known of `g` comes from the
-    /// other laws' draws, and of law `k` no more than the first `most` accepted texts count.
+    /// `P / q` of each text, `q` the mixture of all laws but `k`; 0 for the draws of `k`.
     #[must_use]
-    pub fn place_variation(&self, k: usize, bins: &[usize], n: usize, most: usize, times: &[f64]) -> f64 {
+    pub fn others_weights(&self, k: usize) -> Vec<f64> {
         let logs = self.log_weights(|law| law != k);
-        let others = |i: &usize| self.of[*i] != k;
-        let g =
-            histogram(bins, n, (0..bins.len()).filter(others).map(|i| (i, times[i] * libm::exp(logs[i]))));
+        logs.iter().zip(&self.of).map(|(log, of)| if *of == k { 0.0 } else { libm::exp(*log) }).collect()
+    }
+
+    /// Total variation between where `g` and where law `k` has the mark, `bins[i]` the bin of text `i`. What is known of `g` comes from the
+    /// other laws' draws (`others`, see [`Pool::others_weights`]), and of law `k` no more than the first `most` accepted texts count.
+    #[must_use]
+    pub fn place_variation(
+        &self,
+        (k, others): (usize, &[f64]),
+        bins: &[usize],
+        n: usize,
+        most: usize,
+        times: &[f64],
+    ) -> f64 {
+        let g = histogram(bins, n, others.iter().zip(times).map(|(w, m)| w * m).enumerate());
         let own = (0..bins.len()).filter(|i| self.of[*i] == k).take(most);
         variation(&g, &histogram(bins, n, own.map(|i| (i, times[i]))))
     }
@@ -289,7 +300,8 @@ mod tests {
             .iter()
             .map(|times| pool.estimate(times))
             .collect();
-        let near = |value: f64, wanted: f64, of: &dyn Fn(&(f64, Vec<Estimates>)) -> f64| {
+        type Of<'a> = &'a dyn Fn(&(f64, Vec<Estimates>)) -> f64;
+        let near = |value: f64, wanted: f64, of: Of<'_>| {
             let draws: Vec<f64> = resampled.iter().map(of).collect();
             let se = ream_stats::descriptive::standard_deviation(&draws).unwrap();
             assert!((value - wanted).abs() < 4.0 * se + 1e-9, "{value} {wanted} {se}");
@@ -349,8 +361,8 @@ mod tests {
         let (_, _, pool) = pool(3000, 3);
         let bins: Vec<usize> = pool.texts.iter().map(|t| t[0] as usize).collect();
         let once = vec![1.0; bins.len()];
-        let exact = pool.place_variation(0, &bins, 4, 1000, &once);
-        let other = pool.place_variation(1, &bins, 4, 1000, &once);
+        let exact = pool.place_variation((0, &pool.others_weights(0)), &bins, 4, 1000, &once);
+        let other = pool.place_variation((1, &pool.others_weights(1)), &bins, 4, 1000, &once);
         assert!(exact < 0.05 && other > 2.0 * exact, "{exact} {other}");
     }
 }

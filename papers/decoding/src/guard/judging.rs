@@ -235,7 +235,10 @@ impl Judged {
         }
         let Some(guard) = self.index("guard").filter(|_| self.is_resolved()) else { return };
         let once = vec![1.0; bins.len()];
-        let of = |k: usize, most: usize, times: &[f64]| self.pool.place_variation(k, bins, n, most, times);
+        let others: Vec<Vec<f64>> = (0..self.names.len()).map(|k| self.pool.others_weights(k)).collect();
+        let of = |k: usize, most: usize, times: &[f64]| {
+            self.pool.place_variation((k, &others[k]), bins, n, most, times)
+        };
         for (k, name) in self.names.iter().enumerate() {
             // As many outputs of both, so that neither looks worse for having fewer.
             let most = self.accepted(k).min(self.accepted(guard));
@@ -319,10 +322,11 @@ impl Judged {
             return;
         }
         let own = &own[..most];
-        let logs = self.pool.log_weights(|_| true);
+        let others = self.pool.others_weights(guard);
+        let weights: Vec<f64> = self.pool.log_weights(|_| true).iter().map(|w| libm::exp(*w)).collect();
         let of = |times: &[f64], rng: Option<&mut ream_rand::Rng>| {
             let mut g = vec![0.0; n];
-            (0..bins.len()).for_each(|i| g[bins[i].min(n - 1)] += times[i] * libm::exp(logs[i]));
+            (0..bins.len()).for_each(|i| g[bins[i].min(n - 1)] += times[i] * weights[i]);
             let total: f64 = g.iter().sum();
             g.iter_mut().for_each(|g| *g /= total);
             let mine = match rng {
@@ -341,7 +345,7 @@ impl Judged {
         let leads: Vec<f64> = draws
             .iter()
             .zip(&self.times)
-            .map(|(draw, times)| draw - self.pool.place_variation(guard, bins, n, most, times))
+            .map(|(draw, times)| draw - self.pool.place_variation((guard, &others), bins, n, most, times))
             .collect();
         self.observe(run, "place_variation", name, at, of(&vec![1.0; bins.len()], None), draws);
         if let Some([low, _]) = ends(&leads) {

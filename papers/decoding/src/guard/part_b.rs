@@ -19,8 +19,8 @@ use crate::bases;
 
 /// Tokens of a bin of the places' histograms.
 pub(super) const BIN: usize = 4;
-/// Longest verse that is shown to the network as a prompt, in tokens.
-const LONGEST_VERSE: usize = 60;
+/// Longest verse that is shown to the network as a prompt, in bytes.
+const LONGEST_VERSE: usize = 150;
 /// Draws of the guarded sampler for one output.
 const CAP: usize = 10_000;
 /// Samples shown.
@@ -133,17 +133,13 @@ impl Base<'_> {
 
     /// Constraint-aware prompting: the network after the shortest verse of the training text that satisfies the condition.
     fn prompted(&self, constraint: &Constraint) -> Result<Network> {
-        let mut best: Option<Tokens> = None;
-        for verse in self.verses {
-            if constraint.holds(verse)? {
-                let tokens = self.lm.bpe.encode(format!("\n{verse}\n"));
-                let limit = best.as_ref().map_or(LONGEST_VERSE + 1, Vec::len);
-                if tokens.len() < limit {
-                    best = Some(tokens);
-                }
+        let mut best: Option<&String> = None;
+        for verse in self.verses.iter().filter(|verse| verse.len() <= LONGEST_VERSE) {
+            if best.is_none_or(|best| verse.len() < best.len()) && constraint.holds(verse)? {
+                best = Some(verse);
             }
         }
-        best.map(|prompt| self.network.after(prompt))
+        best.map(|verse| self.network.after(self.lm.bpe.encode(format!("\n{verse}\n"))))
             .ok_or_else(|| failed("no short verse of the training text satisfies the condition"))
     }
 

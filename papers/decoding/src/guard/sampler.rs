@@ -225,7 +225,7 @@ mod tests {
         let mut counts = [0_usize; 6];
         for _ in 0..n {
             let token = pick(&mut logits.clone(), rng.uniform());
-            counts[if token % 7 == 0 { 5 } else { token % 5 }] += 1;
+            counts[if token.is_multiple_of(7) { 5 } else { token % 5 }] += 1;
         }
         let mut wanted = [0.0; 6];
         for token in 0..1000 {
