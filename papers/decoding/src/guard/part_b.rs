@@ -21,8 +21,8 @@ use crate::bases;
 pub(super) const BIN: usize = 4;
 /// Longest verse that is shown to the network as a prompt, in bytes.
 const LONGEST_VERSE: usize = 150;
-/// Draws of the guarded sampler for one output.
-const CAP: usize = 10_000;
+/// Draws for each wanted output after which the guarded sampler stops with those it has.
+const PATIENCE: usize = 100;
 /// Samples shown.
 const SHOWN: usize = 4;
 
@@ -38,19 +38,21 @@ struct Base<'a> {
 
 /// Both conditions.
 pub(super) fn run(config: &Config, run: &mut Run) -> Result<Vec<Seen>> {
-    let small = &config.small;
     let lm = bases::small_base(run, &config.base())?;
+    let texts = bases::kjv(run)?.training;
+    on_base(config, run, &lm, &texts)
+}
+
+/// Both conditions, on a network that is there.
+pub(super) fn on_base(config: &Config, run: &mut Run, lm: &SmallLm, texts: &[String]) -> Result<Vec<Seen>> {
+    let small = &config.small;
     let start = lm.bpe.encode("\n");
     let event = Event { prompt: start, length: small.length, ends: Vec::new() };
     let network = Network::new(&lm.model, &event);
-    let verses: Vec<String> = bases::kjv(run)?
-        .training
-        .iter()
-        .flat_map(|chapter| chapter.lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect();
-    let word = choose_word(config, run, &lm, &network)?;
+    let verses: Vec<String> = texts.iter().flat_map(|chapter| chapter.lines().map(str::to_owned)).collect();
+    let word = choose_word(config, run, lm, &network)?;
     let unasked = run.part("rejection", |run| draw_unasked(run, &network, small.rejection))?;
-    let base = Base { config, lm: &lm, network, verses: &verses, unasked };
+    let base = Base { config, lm, network, verses: &verses, unasked };
     let mut seen = Vec::new();
     for (name, condition) in [("word", Condition::word(&word)), ("regex", Condition::pattern(&small.regex))] {
         let title = match name {
@@ -345,7 +347,9 @@ impl Base<'_> {
         (name, share): (&str, f64),
         seen: &mut Seen,
     ) -> Result<()> {
-        let limits = Limits { outputs: self.config.small.outputs, cap: CAP, most: usize::MAX, batch: 256 };
+        let wanted = self.config.small.outputs;
+        let limits =
+            Limits { outputs: wanted, cap: usize::MAX, most: wanted.saturating_mul(PATIENCE), batch: 256 };
         let stream = run.stream(&format!("outputs {name}"));
         let words = format!("{}: outputs", seen.title);
         let found = guarded(law, holds, limits, stream, &mut |_| run.progress(share, &words))?;

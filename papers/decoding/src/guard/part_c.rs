@@ -18,8 +18,6 @@ use super::sampling::{Limits, guarded};
 use super::training::{Look, Settings, Task, likelihood, policy_gradient_to_g};
 use crate::bases;
 
-/// Draws of the guarded sampler for one output.
-const CAP: usize = 10_000;
 /// Samples shown.
 const SHOWN: usize = 4;
 /// Texts by which it is checked that base and proposal score the same event.
@@ -206,7 +204,7 @@ fn study(
     observe_mean_ratio(run, laws, "guard", &at, SAME_EVENT, stream.child(2))?;
     base.forget();
 
-    let limits = Limits { outputs: large.outputs, cap: CAP, most: large.most_draws, batch: 64 };
+    let limits = Limits { outputs: large.outputs, cap: usize::MAX, most: large.most_draws, batch: 64 };
     let words = format!("{}: outputs", wish.title);
     let found = guarded(&trained.guard, &holds, limits, stream.child(3), &mut |n| {
         run.progress(at_share(0.8 + 0.2 * n as f64 / large.outputs as f64), &words)
