@@ -31,6 +31,7 @@ pub mod diabetes;
 pub mod german;
 pub mod shakespeare;
 pub mod sword;
+pub mod vader;
 
 pub use client::Progress;
 pub use error::DataError;

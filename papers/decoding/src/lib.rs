@@ -1,6 +1,7 @@
 //! Papers of the decoding family.
 
 pub mod bases;
+pub mod guard;
 pub mod layer_skip;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
@@ -10,6 +11,9 @@ include!(concat!(env!("OUT_DIR"), "/family.rs"));
 pub fn family() -> ream_lab::FamilyPapers {
     ream_lab::FamilyPapers {
         papers: PAPERS,
-        systems: vec![ream_lab::AnySystem::new::<layer_skip::LayerSkip>()],
+        systems: vec![
+            ream_lab::AnySystem::new::<layer_skip::LayerSkip>(),
+            ream_lab::AnySystem::new::<guard::Guard>(),
+        ],
     }
 }
