@@ -1,11 +1,12 @@
 //! Papers of the decoding family.
 
 pub mod bases;
+pub mod hydra;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
 /// The papers of this family and the systems of those that have one.
 #[must_use]
 pub fn family() -> ream_lab::FamilyPapers {
-    ream_lab::FamilyPapers { papers: PAPERS, systems: Vec::new() }
+    ream_lab::FamilyPapers { papers: PAPERS, systems: vec![ream_lab::AnySystem::new::<hydra::Hydra>()] }
 }

@@ -11,6 +11,7 @@ mod attention;
 mod cache;
 mod convert;
 mod error;
+mod fingerprint;
 mod forward;
 mod math;
 mod model;
