@@ -1,5 +1,6 @@
 //! Recorded workloads: raw numbers, versions and commands under `benches/runs/<date>-<machine>/`.
 
+mod lm;
 pub(crate) mod nn;
 mod search;
 mod web;
@@ -56,13 +57,14 @@ struct Machine {
     load_before: String,
 }
 
-const SUITES: [&str; 8] = ["build", "start-up", "overhead", "smoke", "full", NN, SEARCH, WEB];
+const SUITES: [&str; 9] = ["build", "start-up", "overhead", "smoke", "full", NN, LM, SEARCH, WEB];
 
 /// Suites that have a module of their own, and run only when they are named.
 const NN: &str = "nn";
+const LM: &str = "lm";
 const SEARCH: &str = "search";
 const WEB: &str = "web";
-const OWN: [&str; 3] = [NN, SEARCH, WEB];
+const OWN: [&str; 4] = [NN, LM, SEARCH, WEB];
 
 /// Runs suites and writes one JSON file for each.
 pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Result<()> {
@@ -73,6 +75,11 @@ pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Res
         let (folder, load_before) = (folder()?, load());
         let report = nn::measure(neural)?;
         write(&neural.file(&folder), NN, report, load_before)?;
+    }
+    if wanted.iter().any(|w| w == LM) {
+        let (folder, load_before) = (folder()?, load());
+        let report = lm::measure(neural.blocks)?;
+        write(&folder.join("lm.json"), LM, report, load_before)?;
     }
     if wanted.iter().any(|w| w == SEARCH) {
         let (file, load_before) = (search::file(&folder()?), load());

@@ -1,5 +1,5 @@
 //! The side of ream-nn in `cargo xtask bench nn`: the protocol of `benches/torch/worker.py`, the same workloads, and
-//! `precision STEPS SEEDS`, loss curves in f32 and bf16.
+//! `precision STEPS SEEDS`, loss curves in f32 and bf16. `bench-worker lm FILE THREADS` is the side of ream-lm in `cargo xtask bench lm`.
 
 // A worker speaks on standard output.
 #![allow(clippy::print_stdout)]
@@ -7,6 +7,7 @@
 mod control;
 mod convolutions;
 mod data;
+mod lm;
 mod precision;
 mod products;
 mod transformers;
@@ -41,8 +42,17 @@ fn main() -> ExitCode {
         ["--threads", count] if count.parse::<usize>().is_ok_and(|n| n > 0) => {
             ream_nn::set_threads(count.parse().unwrap_or(1));
         }
+        ["lm", file, count] if count.parse::<usize>().is_ok_and(|n| n > 0) => {
+            return match lm::serve(file, count.parse().unwrap_or(1)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    println!("{}", json!({ "error": error.to_string() }));
+                    ExitCode::FAILURE
+                }
+            };
+        }
         _ => {
-            println!("{}", json!({ "error": "the only argument is `--threads N`" }));
+            println!("{}", json!({ "error": "arguments: `--threads N`, or `lm FILE THREADS`" }));
             return ExitCode::from(2);
         }
     }
@@ -72,7 +82,7 @@ fn answer(line: &str, workload: &mut Option<Box<dyn Workload>>) -> Result<Value,
             let (steps, seeds) = numbers.ok_or("`precision STEPS SEEDS` takes two numbers")?;
             precision::curves(steps, seeds)
         }
-        ("memory", _) => Ok(json!(peak_bytes()?)),
+        ("memory", _) => Ok(json!(resident_bytes("VmHWM")?)),
         ("setup", _) => {
             let (_, make) = WORKLOADS
                 .iter()
@@ -120,9 +130,10 @@ fn about() -> Value {
 }
 
 /// Peak resident bytes of this process.
-fn peak_bytes() -> Result<u64, Failure> {
+/// A line of the process's status in kibibytes, as bytes: `VmHWM` is the peak, `VmRSS` what is resident now.
+fn resident_bytes(name: &str) -> Result<u64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kibibytes.ok_or("/proc/self/status has no VmHWM")? * 1024)
+    Ok(kibibytes.ok_or_else(|| format!("/proc/self/status has no {name}"))? * 1024)
 }

@@ -8,9 +8,8 @@ use ream_rand::{Rng, Stream};
 use thiserror::Error;
 
 use crate::chat::Chat;
-use crate::gguf;
 use crate::llama::{Branch, Cache, Feed, Layout, LlamaError, Logits, Model};
-use crate::weights::{self, Gguf};
+use crate::weights;
 use crate::{SmallLm, Tokenizer};
 
 /// Tokens of a prompt that are read in one pass.
@@ -54,21 +53,15 @@ pub enum LmError {
     Sampling(#[from] NnError),
 }
 
-impl From<gguf::Error> for LmError {
-    fn from(problem: gguf::Error) -> Self {
-        Self::Llama(weights::Error::from(problem).into())
-    }
-}
-
 impl LanguageModel {
-    /// Loads a GGUF file.
+    /// Loads a GGUF file, or a folder of Hugging Face's form.
     ///
     /// # Errors
-    /// What [`Model::new`] and [`Tokenizer::from_gguf`] say.
+    /// What [`weights::open`], the tokenizer and [`Model::new`] say.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LmError> {
-        let weights = Gguf::new(gguf::File::open(path)?)?;
-        let (tokenizer, chat) = (Tokenizer::from_gguf(weights.file())?, Chat::from_gguf(weights.file()).ok());
-        Ok(Self { tokenizer, chat, model: Model::new(&weights)? })
+        let weights = weights::open(path.as_ref()).map_err(LlamaError::from)?;
+        let tokenizer = weights.tokenizer().map_err(LlamaError::from)?;
+        Ok(Self { tokenizer, chat: weights.chat().ok(), model: Model::new(weights.as_ref())? })
     }
 
     /// A small model that was trained here. No token ends its texts.
@@ -144,6 +137,43 @@ impl Model {
             let from = scores.len();
             let next = tokens.iter().skip(from + 1).take(piece.len());
             scores.extend(next.enumerate().map(|(i, token)| log_probability(out.logits(i), *token)));
+        }
+        Ok(scores)
+    }
+}
+
+impl Model {
+    /// Natural logarithms of the probabilities of the tokens of several continuations of one text that was read already, in one pass; the
+    /// branch stays as it is. `last` is the text's last token: it is read again, because its logits are the first that are needed.
+    ///
+    /// # Errors
+    /// As for a pass; a branch on which nothing was read.
+    pub fn score_after(
+        &self,
+        cache: &mut Cache,
+        branch: &Branch,
+        last: u32,
+        continuations: &[&[u32]],
+    ) -> Result<Vec<Vec<f32>>, LlamaError> {
+        let before = branch.len().checked_sub(1).ok_or(LlamaError::Empty)?;
+        let mut branches = vec![branch.clone(); continuations.len()];
+        branches.iter_mut().for_each(|branch| branch.truncate(before));
+        let inputs: Vec<Vec<u32>> = continuations
+            .iter()
+            .map(|c| std::iter::once(last).chain(c.iter().copied()).take(c.len().max(1)).collect())
+            .collect();
+        let mut feeds: Vec<Feed<'_>> = branches
+            .iter_mut()
+            .zip(&inputs)
+            .map(|(branch, tokens)| Feed { branch, tokens, layout: Layout::Chain })
+            .collect();
+        let out = self.forward().logits(Logits::All).run(cache, &mut feeds)?;
+        let mut row = 0;
+        let mut scores = Vec::with_capacity(continuations.len());
+        for (continuation, input) in continuations.iter().zip(&inputs) {
+            let of = |(i, token): (usize, &u32)| log_probability(out.logits(row + i), *token);
+            scores.push(continuation.iter().enumerate().map(of).collect());
+            row += input.len();
         }
         Ok(scores)
     }

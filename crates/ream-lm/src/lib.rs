@@ -21,6 +21,7 @@ mod mapped;
 pub mod quant;
 pub mod sentence;
 pub mod small;
+pub mod speed;
 pub mod tokenizer;
 pub mod weights;
 

@@ -21,6 +21,8 @@
 //! U+001D), the two bytes that begin characters from U+40000 to U+BFFFF (none is assigned), and the 13 that occur in no UTF-8. As in the
 //! reference such a byte gives no token; [`Tokenizer::first_lost`] finds it. All else comes back: `decode(encode(x)) == x`.
 
+mod alphabet;
+mod json;
 mod merges;
 mod own;
 mod stream;
@@ -28,6 +30,7 @@ mod words;
 
 use std::collections::HashMap;
 
+use alphabet::Alphabet;
 use merges::Merges;
 pub use stream::TextStream;
 pub use words::PreTokenizer;
@@ -45,7 +48,7 @@ pub struct Tokenizer {
     /// The token of each byte.
     of_byte: [Option<u32>; 256],
     merges: Merges,
-    /// Tokens that are words as a whole before any merge is applied; only where the pre-tokenizer wants them.
+    /// Tokens that are words as a whole before any merge is applied; only where the model wants them.
     whole: HashMap<Box<[u8]>, u32>,
     /// Tokens that are found by their names, the longest first.
     named: Vec<u32>,
@@ -92,7 +95,7 @@ impl Tokenizer {
             return Err(file.wrong_key(&key("token_type"), problem));
         }
         let merges = file.strings(&key("merges"))?;
-        let mut tokenizer = Self::new(pre, &tokens, &types, &merges)
+        let mut tokenizer = Self::new(pre, pre.takes_whole_words(), &tokens, &types, &merges)
             .map_err(|(name, problem)| file.wrong_key(&key(name), problem))?;
         let id = |name: &str| {
             if file.key(&key(name)).is_none() {
@@ -120,6 +123,7 @@ impl Tokenizer {
     /// An error is the key it is about and what is wrong.
     fn new(
         pre: PreTokenizer,
+        whole_words: bool,
         tokens: &[&str],
         types: &[i64],
         merges: &[&str],
@@ -149,7 +153,7 @@ impl Tokenizer {
         }
         let merges = Merges::read(&of_text, tokens.len(), merges).map_err(|problem| ("merges", problem))?;
         let mut whole = HashMap::new();
-        if pre.takes_whole_words() {
+        if whole_words {
             whole.extend(of_text.values().map(|&id| (bytes[id as usize].clone(), id)));
         }
         let mut named: Vec<u32> = (0_u32..)
@@ -279,35 +283,6 @@ impl Role {
             Self::Added => 4,
             Self::Unused => 5,
         }
-    }
-}
-
-/// GPT-2's letters for bytes: printable characters of Latin-1 stand for themselves, the others are counted up from U+0100.
-struct Alphabet(HashMap<char, u8>);
-
-impl Alphabet {
-    fn new() -> Self {
-        Self(Self::pairs().collect())
-    }
-
-    fn pairs() -> impl Iterator<Item = (char, u8)> {
-        let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-        let shifted = ('\u{100}'..).zip((0..=u8::MAX).filter(move |byte| !printable(byte)));
-        (0..=u8::MAX).filter(printable).map(|byte| (char::from(byte), byte)).chain(shifted)
-    }
-
-    /// The letter of each byte.
-    fn letters() -> [char; 256] {
-        let mut letters = ['\0'; 256];
-        for (letter, byte) in Self::pairs() {
-            letters[usize::from(byte)] = letter;
-        }
-        letters
-    }
-
-    /// The bytes that a token is written for.
-    fn bytes(&self, token: &str) -> Option<Box<[u8]>> {
-        token.chars().map(|c| self.0.get(&c).copied()).collect()
     }
 }
 

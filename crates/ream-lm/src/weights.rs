@@ -1,7 +1,8 @@
 //! The weights of a llama, whatever files they are in.
 //!
 //! [`open`] takes a GGUF file, or a folder with `config.json` and `model.safetensors` as Hugging Face's libraries write it (also in several files
-//! with an index). Both become a [`Source`]: one configuration, and tensors by the names and in the layout of GGUF.
+//! with an index), beside them `tokenizer.json` and `tokenizer_config.json`. Both become a [`Source`]: one configuration, tensors by the names and in
+//! the layout of GGUF, tokenizer and chat format.
 //!
 //! ```no_run
 //! use ream_lm::weights;
@@ -21,6 +22,8 @@ use std::path::Path;
 pub use error::Error;
 pub use hugging_face::HuggingFace;
 
+use crate::Tokenizer;
+use crate::chat::Chat;
 use crate::gguf::{self, Tensor, llama};
 
 /// Weights of a llama by the names of GGUF (`token_embd.weight`, `blk.0.attn_q.weight`, ..., `output_norm.weight`): all those of
@@ -34,6 +37,18 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// There is none, or its type is not built here.
     fn tensor(&self, name: &str) -> Result<Tensor<'_>, Error>;
+
+    /// The tokenizer that belongs to the model.
+    ///
+    /// # Errors
+    /// It is missing, damaged, or of a kind that is not built here.
+    fn tokenizer(&self) -> Result<Tokenizer, Error>;
+
+    /// How the model wants conversations written.
+    ///
+    /// # Errors
+    /// The files do not say, or want what is not built here.
+    fn chat(&self) -> Result<Chat, Error>;
 }
 
 /// A GGUF file of a llama.
@@ -67,6 +82,14 @@ impl Source for Gguf {
 
     fn tensor(&self, name: &str) -> Result<Tensor<'_>, Error> {
         Ok(self.file.tensor(name)?)
+    }
+
+    fn tokenizer(&self) -> Result<Tokenizer, Error> {
+        Ok(Tokenizer::from_gguf(&self.file)?)
+    }
+
+    fn chat(&self) -> Result<Chat, Error> {
+        Ok(Chat::from_gguf(&self.file)?)
     }
 }
 

@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// Data sets: list, fetch, verify
     #[command(subcommand)]
     Data(Data),
+    /// Try a language model: continue a text, talk, score, measure
+    #[command(subcommand)]
+    Lm(Lm),
     /// Search the collection
     Search(Search),
     /// Bring papers into the collection
@@ -270,11 +273,84 @@ pub(crate) enum Data {
         #[arg(long)]
         yes: bool,
     },
+    /// Where a fetched data set is
+    Path {
+        /// The data set
+        id: String,
+    },
     /// Compare fetched files with their checksums
     Verify {
         /// Data sets; all that are here when none is named
         ids: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lm {
+    /// Continue a text
+    Complete {
+        #[command(flatten)]
+        model: LmModel,
+        #[command(flatten)]
+        sampling: Sampling,
+        /// The text, or - for standard input
+        #[arg(required = true)]
+        prompt: Vec<String>,
+    },
+    /// Talk with the model; each line of standard input is a message
+    Chat {
+        #[command(flatten)]
+        model: LmModel,
+        #[command(flatten)]
+        sampling: Sampling,
+        /// What the model is told about its part
+        #[arg(long, value_name = "TEXT")]
+        system: Option<String>,
+    },
+    /// How probable the model finds a text
+    Score {
+        #[command(flatten)]
+        model: LmModel,
+        /// The text's file, or - for standard input
+        file: PathBuf,
+    },
+    /// Tokens per second on this machine
+    Bench {
+        #[command(flatten)]
+        model: LmModel,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LmModel {
+    /// A GGUF file of a llama, or the data set `smollm2`
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sampling {
+    /// Most tokens of an answer
+    #[arg(long, default_value_t = 128)]
+    pub(crate) tokens: usize,
+    /// 0 always takes the most probable token
+    #[arg(long, default_value_t = 0.7, allow_negative_numbers = true)]
+    pub(crate) temperature: f32,
+    /// Only the K most probable tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) top_k: usize,
+    /// Only the most probable tokens that together reach P
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub(crate) top_p: f32,
+    /// Only tokens at least P times as probable as the most probable
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub(crate) min_p: f32,
+    /// The same seed gives the same text
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]

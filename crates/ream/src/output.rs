@@ -29,6 +29,17 @@ pub(crate) fn text(text: &str) -> Result<()> {
     }
 }
 
+/// Prints a piece of a text at once, without an end of line; a reader that went away is no error.
+pub(crate) fn piece(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prints a value as JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
     let json = serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("JSON: {e}")))?;

@@ -51,6 +51,22 @@ fn refused_in(home: &Path, args: &[&str], wanted: &str) {
 }
 
 #[test]
+fn what_is_no_language_model_is_refused() {
+    refused(&["lm", "complete", "nowhere.gguf", "hello"], &["there is no file nowhere.gguf", "GGUF"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("broken.gguf");
+    std::fs::write(&file, b"GGUF\x03\0\0\0\xff\xff\xff\xff").expect("a file");
+    let file = file.display().to_string();
+    refused(&["lm", "bench", &file], &["broken.gguf", "byte"]);
+    refused(&["lm", "complete", &file, "--temperature", "-1", "hello"], &["temperature", "-1"]);
+    refused(&["data", "path", "smollm3"], &["smollm3", "did you mean `smollm2`?"]);
+    let home = tempfile::tempdir().expect("a folder");
+    let missing = ream(home.path(), &["lm", "chat", "smollm2"]);
+    assert_eq!(missing.status.code(), Some(3), "{}", err(&missing));
+    assert!(err(&missing).contains("ream data fetch smollm2"), "{}", err(&missing));
+}
+
+#[test]
 fn typos_are_refused_with_the_nearest_name() {
     refused(&["run", "icl-dg"], &["there is no paper `icl-dg`", "did you mean `icl-gd`?"]);
     refused(&["show", "hydraa"], &["did you mean `hydra`?"]);

@@ -19,8 +19,10 @@ use serde_json::Value;
 
 use crate::shell::Result;
 use goals::{COMPARISONS, Comparison, Goal, MEMORY_GOAL};
+pub(super) use sides::cache;
 use sides::{Rival, Side};
-use worker::{Cost, Worker};
+use worker::Cost;
+pub(super) use worker::Worker;
 
 /// Fewest blocks that count as a measurement: 20 steps of each side.
 const FEWEST_BLOCKS: usize = 10;
@@ -325,7 +327,7 @@ fn warm_up(a: &mut Running, b: &mut Running) -> Result<(usize, usize)> {
     Ok((warm, ((TURN / step).ceil() as usize).clamp(1, 1000)))
 }
 
-fn interval(ratios: &[f64]) -> Result<[f64; 2]> {
+pub(super) fn interval(ratios: &[f64]) -> Result<[f64; 2]> {
     if ratios.len() < 2 {
         return Ok([f64::NEG_INFINITY, f64::INFINITY]);
     }

@@ -66,6 +66,10 @@ impl Config {
         let or = |name: &str, default: usize| {
             if file.key(&key(name)).is_some() { size(name) } else { Ok(default) }
         };
+        // Its rows say how many tokens there are.
+        let Some(&[_, vocab]) = file.shape("token_embd.weight") else {
+            return Err(file.wrong_tensor("token_embd.weight", "is not there, wanted a shape of two sizes"));
+        };
         let base = if file.key(&key("rope.freq_base")).is_some() {
             file.f32(&key("rope.freq_base"))?
         } else {
@@ -82,7 +86,7 @@ impl Config {
             eps: file.f32(&key("attention.layer_norm_rms_epsilon"))?,
             rope_base: base,
             context: size("context_length")?,
-            vocab: file.shape("token_embd.weight").and_then(|shape| shape.get(1)).copied().unwrap_or(0),
+            vocab,
             tied_head: file.shape("output.weight").is_none(),
         };
         config.check_keys(file, &key)?;
@@ -157,9 +161,6 @@ impl Config {
                 format!("says {found} tokens, wanted {}, the rows of `token_embd.weight`", self.vocab);
             file.wrong_key(name, problem)
         };
-        if file.shape("token_embd.weight").is_none() {
-            return Err(file.wrong_tensor("token_embd.weight", "is not there"));
-        }
         let stated = key("vocab_size");
         if file.key(&stated).is_some() && file.u32(&stated)? as usize != self.vocab {
             return Err(other(&stated, file.u32(&stated)? as usize));

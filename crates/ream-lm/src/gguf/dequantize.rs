@@ -11,7 +11,7 @@ use super::{Error, Kind};
 /// | Q4_0 | `d`, 16 bytes | `d (q - 8)`; byte j holds q of element j (low four bits) and of element j + 16 |
 /// | Q4_1 | `d`, `m`, 16 bytes | `d q + m`; the same order |
 /// | Q8_0 | `d`, 32 signed bytes | `d q` |
-/// | Q4_K | `d`, `m`, 12 bytes of scales, 128 bytes | `(d s) q - (m t)`, s and t of 6 bits for every 32; byte 32 g + j holds elements 64 g + j and 64 g + 32 + j |
+/// | Q4_K | `d`, `m`, 12 bytes of scales, 128 bytes | `(d s) q - (m t)`, s and t for every 32; byte 32 g + j: elements 64 g + j, 64 g + 32 + j |
 /// | Q6_K | 128 bytes low, 64 bytes high, 16 signed bytes of scales, `d` | `(d s) (q - 32)`, s for every 16 |
 ///
 /// # Errors

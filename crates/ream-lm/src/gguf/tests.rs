@@ -391,6 +391,10 @@ fn a_model_that_does_not_fit_is_refused() {
     says(|_| {}, &[("llama.attention.value_length", Value::U32(16))], "is not 8, the size of a head");
     says(|_| {}, &[("llama.rope.scaling.type", Value::Str("yarn"))], "scaled rotary positions");
     says(|_| {}, &[("llama.expert_count", Value::U32(8))], "experts are not built here");
+    let mut writer = Writer::new();
+    small().write_keys(&mut writer).unwrap();
+    let empty = Config::from_gguf(&open(writer.to_bytes()).unwrap()).unwrap_err().to_string();
+    assert!(empty.contains("tensor `token_embd.weight` is not there"), "{empty}");
     let mut writer = small().untrained(Kind::F32, 1).unwrap();
     writer.strings("tokenizer.ggml.tokens", &["a", "b"]).unwrap();
     let tokens = Config::from_gguf(&open(writer.to_bytes()).unwrap()).unwrap_err().to_string();

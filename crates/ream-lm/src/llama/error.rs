@@ -75,6 +75,9 @@ pub enum LlamaError {
         /// The last one.
         last: usize,
     },
+    /// The network library.
+    #[error(transparent)]
+    Nn(#[from] ream_nn::NnError),
     /// A network that is built differently.
     #[error("the network is no llama: wanted {wanted}")]
     NotALlama {

@@ -10,6 +10,7 @@
 mod attention;
 mod cache;
 mod convert;
+mod differentiable;
 mod error;
 mod fingerprint;
 mod forward;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use cache::{Branch, Cache};
 pub use convert::decoder_file;
+pub use differentiable::Differentiable;
 pub use error::LlamaError;
 pub use forward::Forward;
 pub use model::Model;

@@ -395,3 +395,53 @@ fn what_cannot_be_read_is_refused_and_changes_nothing() {
     let error = model.forward().run(&mut elsewhere, &mut [feed]).unwrap_err();
     assert!(matches!(error, LlamaError::Foreign { what: "a branch", owner: "cache" }));
 }
+
+/// The residual stream after block 0 of the tokens, and the logits.
+fn after_first(model: &Model) -> (ream_nn::Tensor, Vec<f32>) {
+    let mut cache = Cache::new(model);
+    let mut branch = cache.branch();
+    let feed = Feed { branch: &mut branch, tokens: &TOKENS, layout: Layout::Chain };
+    let out = model.forward().logits(Logits::All).residuals().run(&mut cache, &mut [feed]).unwrap();
+    (ream_nn::Tensor::from_vec(out.residuals[1].clone(), &[1, 12, WIDTH]).unwrap(), out.logits)
+}
+
+#[test]
+fn the_differentiable_blocks_are_the_engines() {
+    use ream_nn::ops::Mask;
+    let model = model(Kind::F32);
+    let (x, wanted) = after_first(&model);
+    let got = model.differentiable(1).unwrap().logits(&x, &Mask::causal()).unwrap();
+    let worst = got.data().iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 2e-4, "{worst}");
+    assert!(model.differentiable(BLOCKS).is_ok());
+    let error = model.differentiable(BLOCKS + 1).unwrap_err();
+    assert_eq!(error.to_string(), "block 4: the model has blocks 0 to 2");
+}
+
+#[test]
+fn gradients_of_activations_are_those_of_finite_differences() {
+    use ream_nn::ops::Mask;
+    let model = model(Kind::F32);
+    let upper = model.differentiable(1).unwrap();
+    let (x, _) = after_first(&model);
+    ream_nn::check_gradients(&[x], &[], 0.01, |x| {
+        upper.logits(&x[0], &Mask::causal()).map(|logits| logits.log_sum_exp())
+    })
+    .unwrap();
+}
+
+#[test]
+fn continuations_of_a_shared_beginning_are_scored_as_whole_texts() {
+    let model = model(Kind::Q4_1);
+    let mut cache = Cache::new(&model);
+    let mut prefix = cache.branch();
+    read(&model, &mut cache, &mut prefix, &TOKENS[..6]);
+    let held = cache.held();
+    let endings: [&[u32]; 3] = [&TOKENS[6..], &[1], &[2, 3, 4]];
+    let scores = model.score_after(&mut cache, &prefix, TOKENS[5], &endings).unwrap();
+    assert_eq!(cache.held(), held);
+    for (ending, scores) in endings.iter().zip(&scores) {
+        let whole = model.score(&[&TOKENS[..6], ending].concat()).unwrap();
+        assert_eq!(*scores, whole[5..], "{ending:?}");
+    }
+}

@@ -46,11 +46,12 @@ impl Format {
     }
 }
 
-/// Layout of a block (32 inputs) of a panel (16 outputs): first scales, then codes.
+/// Layout of a block (32 inputs) of a panel (16 outputs): scales and codes, so that a panel is read from its beginning to its end.
 ///
 /// Scales: sixteen of the first kind, then sixteen more (minima, or the scales of the second half of the inputs) if there are any.
 /// Codes are unsigned: group `g` holds, for each output in turn, the codes of inputs `4 g..4 g + 4`, 64 bytes; with nibbles,
-/// byte `i` of line `l` holds group `l` in its low and group `l + 4` in its high half.
+/// byte `i` of line `l` holds group `l` in its low and group `l + 4` in its high half. Lines of 64 bytes stay whole: two blocks whose scales
+/// fill half a line share one, their codes follow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub(crate) nibbles: bool,
@@ -74,14 +75,30 @@ impl Layout {
         if self.nibbles { 256 } else { 512 }
     }
 
-    /// Bytes of the scales of `blocks` blocks, filled up to whole lines of 64: the codes begin there.
-    pub(crate) const fn codes_at(self, blocks: usize) -> usize {
-        (blocks * self.scale_bytes()).next_multiple_of(64)
+    /// Blocks that share a line of scales.
+    const fn together(self) -> usize {
+        if self.scale_bytes() < 64 { 64 / self.scale_bytes() } else { 1 }
+    }
+
+    /// Bytes of such blocks.
+    const fn group_bytes(self) -> usize {
+        self.together() * (self.scale_bytes() + self.code_bytes())
+    }
+
+    /// Where the scales of a block begin in its panel.
+    pub(crate) const fn scales_at(self, block: usize) -> usize {
+        block / self.together() * self.group_bytes() + block % self.together() * self.scale_bytes()
+    }
+
+    /// Where the codes of a block begin in its panel.
+    pub(crate) const fn codes_at(self, block: usize) -> usize {
+        let scales = self.together() * self.scale_bytes();
+        block / self.together() * self.group_bytes() + scales + block % self.together() * self.code_bytes()
     }
 
     /// Bytes of a panel.
     pub(crate) const fn panel_bytes(self, blocks: usize) -> usize {
-        self.codes_at(blocks) + blocks * self.code_bytes()
+        blocks.div_ceil(self.together()) * self.group_bytes()
     }
 }
 

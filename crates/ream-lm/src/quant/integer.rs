@@ -1,22 +1,14 @@
 //! Products of a panel of integer codes with rows of 8-bit activations: the kernel of this machine.
 
-use super::format::{Layout, constants};
+use super::format::constants;
 use super::rows::Codes;
-use super::{BLOCK, Format, LANES, Tile};
+use super::{BLOCK, Format, Tile};
 
-/// A panel's scales and codes.
+/// A panel: its blocks as the format's layout says.
 #[derive(Clone, Copy)]
 pub(super) struct Panel<'a> {
-    pub(super) scales: &'a [u8],
-    pub(super) codes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     pub(super) blocks: usize,
-}
-
-impl<'a> Panel<'a> {
-    pub(super) fn new(layout: Layout, bytes: &'a [u8], blocks: usize) -> Self {
-        let (scales, codes) = bytes.split_at(layout.codes_at(blocks));
-        Self { scales, codes: &codes[..blocks * layout.code_bytes()], blocks }
-    }
 }
 
 /// A kernel: `rows` rows (at most [`super::TILE`]) through one panel.
@@ -25,11 +17,11 @@ type Kernel = fn(Panel<'_>, Codes<'_>, usize, &mut Tile);
 /// Computes the tile with the best kernel of this machine.
 pub(super) fn tile(format: Format, bytes: &[u8], x: Codes<'_>, blocks: usize, rows: usize, out: &mut Tile) {
     let Some(layout) = format.layout() else { return };
-    let panel = Panel::new(layout, bytes, blocks);
+    let panel = Panel { bytes, blocks };
     // The kernels read without further checks.
     assert!(x.codes.len() == rows * blocks * BLOCK && x.scales.len() == rows * blocks);
     assert!(x.sums.len() == rows * blocks && x.halves.len() == 2 * rows * blocks);
-    assert!(panel.scales.len() >= blocks * layout.scale_bytes() && LANES == 16);
+    assert!(bytes.len() >= layout.panel_bytes(blocks));
     kernel(format)(panel, x, rows, out);
 }
 

@@ -273,8 +273,7 @@ impl Matrix {
     /// Where the scales and the codes of a block of an output begin.
     fn places(&self, layout: Layout, output: usize, block: usize) -> (usize, usize) {
         let panel = output / LANES * self.panel_bytes;
-        let codes = layout.codes_at(self.inputs.div_ceil(BLOCK)) + block * layout.code_bytes();
-        (panel + block * layout.scale_bytes(), panel + codes)
+        (panel + layout.scales_at(block), panel + layout.codes_at(block))
     }
 
     /// # Panics

@@ -65,13 +65,13 @@ unsafe fn pass<F: Constants>(
     let mut sum = vdupq_n_f32(0.0);
     for block in 0..blocks {
         let at = row * blocks + block;
-        let [d, second] = scales::<F>(&panel.scales[block * layout.scale_bytes()..], quarter);
+        let [d, second] = scales::<F>(&panel.bytes[layout.scales_at(block)..], quarter);
         // SAFETY: arrays of four numbers.
         let (d, second) = unsafe { (vld1q_f32(d.as_ptr()), vld1q_f32(second.as_ptr())) };
         let mut dots = [x.halves[2 * at], x.halves[2 * at + 1]].map(|sum| vdupq_n_s32(-layout.offset * sum));
         for g in 0..8 {
             let line = if layout.nibbles { g % 4 } else { g };
-            let codes = &panel.codes[block * layout.code_bytes() + line * 64 + quarter * 16..][..16];
+            let codes = &panel.bytes[layout.codes_at(block) + line * 64 + quarter * 16..][..16];
             // SAFETY: sixteen bytes, as sliced.
             let codes = unsafe { vld1q_u8(codes.as_ptr()) };
             let codes = match (layout.nibbles, g < 4) {

@@ -9,7 +9,7 @@ use crate::gguf::half::f16_to_f32;
 /// A panel's scales of a block: the scale, and the minimum or the second half's scale.
 fn scales<F: Constants>(panel: Panel<'_>, block: usize) -> [[f32; LANES]; 2] {
     let layout = F::LAYOUT;
-    let bytes = &panel.scales[block * layout.scale_bytes()..(block + 1) * layout.scale_bytes()];
+    let bytes = &panel.bytes[layout.scales_at(block)..][..layout.scale_bytes()];
     let mut out = [[0.0; LANES]; 2];
     for (i, out) in
         out.as_flattened_mut().iter_mut().enumerate().take(bytes.len() / if layout.wide { 4 } else { 2 })
@@ -51,7 +51,7 @@ pub(super) fn tile<F: Constants>(panel: Panel<'_>, x: Codes<'_>, rows: usize, ou
         for block in 0..blocks {
             let at = row * blocks + block;
             let scales = scales::<F>(panel, block);
-            let codes = &panel.codes[block * layout.code_bytes()..];
+            let codes = &panel.bytes[layout.codes_at(block)..];
             let [first, second] = dots::<F>(codes, &x.codes[at * BLOCK..(at + 1) * BLOCK]);
             let [a, b] = [x.halves[2 * at], x.halves[2 * at + 1]].map(|sum| sum * layout.offset);
             for lane in 0..LANES {

@@ -185,7 +185,7 @@ vectorised! {
             let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
             let codes = &mut codes[b * BLOCK..(b + 1) * BLOCK];
             let mut halved = [0_i32; 2];
-            for half in 0..2 {
+            for (half, total) in halved.iter_mut().enumerate() {
                 let mut sum = 0_i32;
                 for i in 16 * half..16 * half + 16 {
                     // Adding and taking away 1.5 * 2^23 rounds to the nearest integer; a number that is not finite becomes 0.
@@ -194,7 +194,7 @@ vectorised! {
                     codes[i] = code as i8;
                     sum += code;
                 }
-                halved[half] = sum;
+                *total = sum;
             }
             scales[b] = scale;
             sums[b] = scale * (halved[0] + halved[1]) as f32;

@@ -136,12 +136,12 @@ fn kernels_agree_with_the_portable_one() {
         #[cfg(target_arch = "x86_64")]
         match super::x86::isa() {
             super::x86::Isa::Vnni => {
-                kernels.extend([super::x86::vnni_kernel(format), super::x86::avx2_kernel(format)])
+                kernels.extend([super::x86::vnni_kernel(format), super::x86::avx2_kernel(format)]);
             }
             super::x86::Isa::Avx2 => kernels.push(super::x86::avx2_kernel(format)),
             super::x86::Isa::None => {}
         }
-        let panel = Panel::new(format.layout().unwrap(), matrix.bytes(), inputs / 32);
+        let panel = Panel { bytes: matrix.bytes(), blocks: inputs / 32 };
         let mut wanted: Tile = [[0.0; LANES]; TILE];
         integer::portable(format)(panel, x.codes(0, TILE), TILE, &mut wanted);
         for (which, kernel) in kernels.into_iter().enumerate() {
@@ -178,7 +178,7 @@ fn extreme_codes_do_not_overflow() {
         matrix.read_row(0, &mut row);
         let wanted: f32 = row.iter().zip(x.values()).map(|(w, x)| w * x).sum();
         let format = matrix.format();
-        let panel = Panel::new(format.layout().unwrap(), matrix.bytes(), inputs / 32);
+        let panel = Panel { bytes: matrix.bytes(), blocks: inputs / 32 };
         let mut kernels = vec![integer::kernel(format), integer::portable(format)];
         #[cfg(target_arch = "x86_64")]
         if super::x86::isa() != super::x86::Isa::None {

@@ -57,7 +57,7 @@ by_format!(vnni_kernel, vnni);
 by_format!(avx2_kernel, avx2);
 
 /// How far ahead of its use a panel is fetched, bytes.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 4096;
 
 mod vnni {
     use super::*;
@@ -140,12 +140,12 @@ mod vnni {
         // SAFETY: `block < blocks` and `first + r < rows`, so every address is within the slices.
         unsafe {
             for block in 0..blocks {
-                let codes = panel.codes.as_ptr().add(block * layout.code_bytes());
-                for line in 0..layout.code_bytes() / 64 {
-                    _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + 64 * line).cast());
+                let codes = panel.bytes.as_ptr().add(layout.codes_at(block));
+                for line in 0..layout.panel_bytes(2) / 128 {
+                    _mm_prefetch::<_MM_HINT_T1>(codes.wrapping_add(AHEAD + 64 * line).cast());
                 }
                 let groups = groups::<F>(codes);
-                let [d, second] = scales::<F>(panel.scales.as_ptr().add(block * layout.scale_bytes()));
+                let [d, second] = scales::<F>(panel.bytes.as_ptr().add(layout.scales_at(block)));
                 for (r, sum) in sums.iter_mut().enumerate() {
                     let at = (first + r) * blocks + block;
                     let row = x.codes.as_ptr().add(at * BLOCK).cast::<i32>();
@@ -196,10 +196,10 @@ mod avx2 {
     const HALF: usize = LANES / 2;
 
     pub(super) fn tile<F: Constants>(panel: Panel<'_>, x: Codes<'_>, rows: usize, out: &mut Tile) {
-        for row in 0..rows {
+        for (row, out) in out.iter_mut().enumerate().take(rows) {
             for side in 0..2 {
                 // SAFETY: this kernel is only chosen when the machine has these features; lengths were checked by the caller.
-                unsafe { pass::<F>(panel, x, row, side, &mut out[row]) };
+                unsafe { pass::<F>(panel, x, row, side, out) };
             }
         }
     }
@@ -272,8 +272,8 @@ mod avx2 {
         // SAFETY: `block < blocks`, `row` is one of the rows, `side` is 0 or 1: every address is within the slices.
         unsafe {
             for block in 0..blocks {
-                let codes = panel.codes.as_ptr().add(block * layout.code_bytes());
-                let [d, second] = scales::<F>(panel.scales.as_ptr().add(block * layout.scale_bytes()), side);
+                let codes = panel.bytes.as_ptr().add(layout.codes_at(block));
+                let [d, second] = scales::<F>(panel.bytes.as_ptr().add(layout.scales_at(block)), side);
                 let at = row * blocks + block;
                 let x_codes = x.codes.as_ptr().add(at * BLOCK).cast::<i32>();
                 let halves = [*x.halves.as_ptr().add(2 * at), *x.halves.as_ptr().add(2 * at + 1)];

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::alphabet::Alphabet;
 use super::merges::{Merge, Merges};
-use super::{Alphabet, PreTokenizer, Role, Tokenizer};
+use super::{PreTokenizer, Role, Tokenizer};
 use crate::Bpe;
 use crate::gguf::{Error, Value, Writer};
 
 impl From<&Bpe> for Tokenizer {
-    /// The same tokens under the same numbers; no token ends a text until [`Tokenizer::with_end`] says so.
+    /// The same tokens under the same numbers; no token ends a text until [`Tokenizer::with_ends`] says so.
     fn from(bpe: &Bpe) -> Self {
         let merges: Vec<Merge> = (0_u32..)
             .zip(bpe.merges())
@@ -46,23 +47,23 @@ impl From<&Bpe> for Tokenizer {
 }
 
 impl Tokenizer {
-    /// With one token that ends what the model says.
+    /// With these tokens as those that end what the model says.
     #[must_use]
-    pub fn with_end(mut self, token: u32) -> Self {
-        self.ends = vec![token];
+    pub fn with_ends(mut self, tokens: impl IntoIterator<Item = u32>) -> Self {
+        self.ends = tokens.into_iter().collect();
         self
     }
 
-    /// Writes the keys that [`Tokenizer::from_gguf`] reads.
+    /// Writes the keys that [`Tokenizer::from_gguf`] reads. A file has room for two tokens that end a text.
     ///
     /// # Errors
     /// Two tokens stand for the same bytes, which merges cannot tell apart in a file; one of the keys is there already.
     pub fn write_keys(&self, writer: &mut Writer) -> Result<(), Error> {
-        let letters = Alphabet::letters();
+        let alphabet = Alphabet::new();
         let written = |id: u32| -> String {
             let bytes = &self.bytes[id as usize];
             match self.roles[id as usize] {
-                Role::Text => bytes.iter().map(|&byte| letters[usize::from(byte)]).collect(),
+                Role::Text => alphabet.written(bytes),
                 _ => String::from_utf8_lossy(bytes).into_owned(),
             }
         };

@@ -172,7 +172,7 @@ fn written(tokenizer: &Tokenizer) -> Result<Tokenizer, String> {
 fn a_tokenizer_goes_into_a_file_and_comes_back() {
     let text = "In the beginning God created the heaven and the earth. And the earth was without form, \u{e1}rbol 1611";
     let bpe = Bpe::train([text.repeat(2)], 40).unwrap().with_special(&["<|end|>", "<|e"]).unwrap();
-    let own = Tokenizer::from(&bpe).with_end(bpe.special("<|end|>").unwrap());
+    let own = Tokenizer::from(&bpe).with_ends(bpe.special("<|end|>"));
     let back = written(&own).unwrap();
     for t in [&own, &back] {
         assert_eq!(t.encode(text, false), bpe.encode(text));
@@ -187,6 +187,86 @@ fn a_tokenizer_goes_into_a_file_and_comes_back() {
     assert_eq!(back.encode(text, true), small.encode(text, true));
     assert_eq!(back.encode(text, false), small.encode(text, false));
     assert!(back.is_end(1));
+}
+
+/// `tokenizer.json` of the small vocabulary.
+pub(crate) fn json() -> serde_json::Value {
+    let (tokens, types, merges) = small_vocabulary();
+    let special = |id: usize| types[id] != 1;
+    let vocab: serde_json::Map<String, serde_json::Value> = tokens
+        .iter()
+        .enumerate()
+        .filter(|(id, _)| !special(*id))
+        .map(|(id, t)| (t.clone(), id.into()))
+        .collect();
+    let added: Vec<_> = tokens
+        .iter()
+        .enumerate()
+        .filter(|(id, _)| special(*id))
+        .map(|(id, t)| serde_json::json!({ "id": id, "content": t, "special": types[id] == 3, "normalized": false }))
+        .collect();
+    let pairs: Vec<_> = merges.iter().map(|merge| merge.split(' ').collect::<Vec<_>>()).collect();
+    serde_json::json!({
+        "version": "1.0", "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
+            { "type": "Digits", "individual_digits": true },
+            { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        ] },
+        "post_processor": null,
+        "model": { "type": "BPE", "unk_token": null, "ignore_merges": false, "vocab": vocab, "merges": pairs },
+    })
+}
+
+#[test]
+fn both_kinds_of_files_give_the_same_tokenizer() {
+    let gguf = with(&[]).unwrap();
+    let json = json();
+    let same = Tokenizer::from_json(json.to_string().as_bytes(), 266).unwrap();
+    for text in ["the theme in aaaaa 12 é", "<|im_start|>the[IMG]<|im_end|>", ""] {
+        for special in [false, true] {
+            assert_eq!(same.encode(text, special), gguf.encode(text, special), "{text}");
+        }
+    }
+    assert!(same.begin().is_none() && !same.is_end(1) && same.with_ends([1]).is_end(1));
+    let mut other = json.clone();
+    other["model"]["merges"] = small_vocabulary().2.into();
+    other["model"]["ignore_merges"] = true.into();
+    other["model"]["vocab"]["xyz"] = 266.into();
+    let template = serde_json::json!({ "type": "TemplateProcessing", "single": [{ "SpecialToken": { "id": "<|im_start|>" } }, { "Sequence": { "id": "A" } }] });
+    other["post_processor"] =
+        serde_json::json!({ "type": "Sequence", "processors": [{ "type": "ByteLevel" }, template] });
+    let other = Tokenizer::from_json(other.to_string().as_bytes(), 300).unwrap();
+    assert_eq!((other.begin(), other.encode("xyz", false)), (Some(0), vec![266]));
+}
+
+#[test]
+fn other_kinds_of_json_are_refused_by_name() {
+    let says = |change: fn(&mut serde_json::Value), words: &str| {
+        let mut json = json();
+        change(&mut json);
+        let problem = Tokenizer::from_json(json.to_string().as_bytes(), 266).unwrap_err();
+        assert!(problem.contains(words), "{problem}");
+    };
+    says(|j| j["model"]["type"] = "Unigram".into(), "model `Unigram`, wanted `BPE`");
+    says(|j| j["model"]["byte_fallback"] = true.into(), "byte_fallback");
+    says(|j| j["normalizer"] = serde_json::json!({ "type": "NFC" }), "normalizer \"NFC\", wanted none");
+    says(
+        |j| j["added_tokens"][0]["lstrip"] = true.into(),
+        "`<|im_start|>` has single_word, lstrip or rstrip",
+    );
+    says(
+        |j| j["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = false.into(),
+        "wanted that of GPT-2, SmolLM or Llama 3",
+    );
+    says(|j| j["pre_tokenizer"] = serde_json::json!({ "type": "Whitespace" }), "\"Whitespace\"");
+    says(
+        |j| j["model"]["vocab"]["x y"] = 4_000_000_000_u32.into(),
+        "has number 4000000000, and the model has 266 tokens",
+    );
+    says(|j| j["model"]["vocab"]["xx"] = 5.into(), "have both number 5");
+    says(|j| j["model"]["merges"][0] = "a".into(), "merges has \"a\" at 0: wanted two tokens");
+    says(|j| j["model"]["unk_token"] = "?".into(), "byte 255 has no token and becomes `?`");
+    says(|j| drop(j.as_object_mut().unwrap().remove("model")), "missing field `model`");
 }
 
 #[test]

@@ -5,18 +5,23 @@
 //! keys are put in GGUF's order once, when the folder is opened; all other tensors are lent from the mapped files.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::shard::{Problem, Shard};
 use super::{Error, Source};
+use crate::Tokenizer;
+use crate::chat::Chat;
 use crate::gguf::{Kind, Tensor, dequantize, llama};
 
 /// A llama in safetensors files.
 #[derive(Debug)]
 pub struct HuggingFace {
+    folder: PathBuf,
+    /// Tokens that end what the model says.
+    ends: Vec<u32>,
     config: llama::Config,
     shards: Vec<Shard>,
     /// By GGUF's names.
@@ -69,6 +74,20 @@ struct Config {
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
+    eos_token_id: Option<Ends>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum Ends {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+/// `tokenizer_config.json`.
+#[derive(Deserialize)]
+struct TokenizerConfig {
+    chat_template: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -137,22 +156,26 @@ impl HuggingFace {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("config.json");
         let config: Config = read_json(&path)?;
+        let ends = match config.eos_token_id.clone() {
+            None => Vec::new(),
+            Some(Ends::One(id)) => vec![id],
+            Some(Ends::Several(ids)) => ids,
+        };
         let config = config.llama().map_err(|problem| Error::form(&path, problem))?;
         let (shards, shard_of) = open_shards(folder)?;
-        let mut source = Self { config, shards, tensors: HashMap::new() };
+        let mut source = Self { folder: folder.to_owned(), ends, config, shards, tensors: HashMap::new() };
         for (name, shape) in source.config.tensors() {
             let theirs = their_name(&name);
             let shard = if source.shards.len() == 1 { Some(&0) } else { shard_of.get(&theirs) };
-            let place = source.place(folder, name.clone(), shape, theirs, shard.copied())?;
+            let place = source.place(name.clone(), shape, theirs, shard.copied())?;
+            // One block after the other: a wrong number of them ends at the first tensor that is missing.
             source.tensors.insert(name, place);
-            // One block after the other: a folder of another model fails at the first tensor that it lacks.
         }
         Ok(source)
     }
 
     fn place(
         &self,
-        folder: &Path,
         name: String,
         shape: Vec<usize>,
         theirs: String,
@@ -160,7 +183,7 @@ impl HuggingFace {
     ) -> Result<Place, Error> {
         let found = shard.and_then(|i| Some((i, self.shards.get(i)?, self.shards.get(i)?.tensor(&theirs)?)));
         let Some((shard, file, (dtype, found, bytes))) = found else {
-            return Err(Error::tensor(folder, &theirs, "is not there"));
+            return Err(Error::tensor(&self.folder, &theirs, "is not there"));
         };
         let kind = match dtype {
             Dtype::F32 => Kind::F32,
@@ -194,10 +217,7 @@ impl Source for HuggingFace {
     }
 
     fn tensor(&self, name: &str) -> Result<Tensor<'_>, Error> {
-        let missing = || {
-            let path = self.shards.first().map(Shard::path).unwrap_or(Path::new(""));
-            Error::tensor(path, name, "is not there")
-        };
+        let missing = || Error::tensor(&self.folder, name, "is not there");
         let place = self.tensors.get(name).ok_or_else(missing)?;
         let data = match &place.data {
             Data::Own(bytes) => bytes,
@@ -207,11 +227,35 @@ impl Source for HuggingFace {
         };
         Ok(Tensor { name: &place.name, shape: place.shape.clone(), kind: place.kind, data })
     }
+
+    fn tokenizer(&self) -> Result<Tokenizer, Error> {
+        let path = self.folder.join("tokenizer.json");
+        let tokenizer = Tokenizer::from_json(&read(&path)?, self.config.vocab)
+            .map_err(|problem| Error::form(&path, problem))?;
+        Ok(tokenizer.with_ends(self.ends.iter().copied()))
+    }
+
+    fn chat(&self) -> Result<Chat, Error> {
+        // Later versions write it into a file of its own.
+        let mut path = self.folder.join("chat_template.jinja");
+        let template = if path.exists() {
+            String::from_utf8(read(&path)?).map_err(|e| Error::form(&path, e.to_string()))?
+        } else {
+            path = self.folder.join("tokenizer_config.json");
+            let config: TokenizerConfig = read_json(&path)?;
+            config.chat_template.ok_or_else(|| Error::form(&path, "has no chat_template"))?
+        };
+        Chat::from_template(&template)
+            .map_err(|problem| Error::form(&path, format!("chat_template {problem}")))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|problem| Error::Read { path: path.to_owned(), problem })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = std::fs::read(path).map_err(|problem| Error::Read { path: path.to_owned(), problem })?;
-    serde_json::from_slice(&bytes)
+    serde_json::from_slice(&read(path)?)
         .map_err(|e| Error::form(path, format!("{e}; is it another kind of model?")))
 }
 

@@ -161,6 +161,39 @@ fn both_kinds_of_files_give_the_same_model() {
 }
 
 #[test]
+fn a_folder_has_its_tokenizer_and_its_chat_format() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = crate::tokenizer::tests::small_vocabulary().0.len();
+    let (mut config, mut weights) = (config_json(), weights());
+    config["vocab_size"] = rows.into();
+    config["eos_token_id"] = serde_json::json!([1, 0]);
+    for name in ["model.embed_tokens.weight", "lm_head.weight"] {
+        let (_, shape, values) = weights.iter_mut().find(|(theirs, _, _)| theirs == name).unwrap();
+        (*shape, *values) = (vec![rows, 24], vec![0.0; rows * 24]);
+    }
+    write(dir.path(), &config, &weights, Dtype::F32);
+    let source = open(dir.path()).unwrap();
+    assert!(source.tokenizer().unwrap_err().to_string().contains("tokenizer.json: No such file"));
+    std::fs::write(dir.path().join("tokenizer.json"), crate::tokenizer::tests::json().to_string()).unwrap();
+    let tokenizer = source.tokenizer().unwrap();
+    assert!(tokenizer.is_end(0) && tokenizer.is_end(1) && !tokenizer.is_end(2));
+    assert_eq!(tokenizer.decode(&tokenizer.encode("the é", false)), "the é".as_bytes());
+    std::fs::write(dir.path().join("tokenizer_config.json"), "{}").unwrap();
+    assert!(source.chat().unwrap_err().to_string().contains("tokenizer_config.json: has no chat_template"));
+    let template = "'<|im_start|>' + role + content + '<|im_end|>'";
+    std::fs::write(
+        dir.path().join("tokenizer_config.json"),
+        serde_json::json!({ "chat_template": template }).to_string(),
+    )
+    .unwrap();
+    assert_eq!(source.chat().unwrap(), crate::chat::Chat::chatml(""));
+    std::fs::write(dir.path().join("chat_template.jinja"), "[INST]").unwrap();
+    assert!(
+        source.chat().unwrap_err().to_string().contains("chat_template.jinja: chat_template is not ChatML")
+    );
+}
+
+#[test]
 fn several_files_with_an_index_are_one_model() {
     let weights = weights();
     let dir = tempfile::tempdir().unwrap();

@@ -72,7 +72,13 @@ pub(crate) fn run(context: &Context, command: Data) -> Result<u8> {
         Data::List => list(context, &store),
         Data::Fetch { ids, paper, yes } => fetch(context, &store, ids, paper.as_deref(), yes),
         Data::Verify { ids } => verify(&store, &ids),
+        Data::Path { id } => path(&store, &id),
     }
+}
+
+fn path(store: &Store, id: &str) -> Result<u8> {
+    output::text(&store.path(id)?.display().to_string())?;
+    Ok(0)
 }
 
 fn list(context: &Context, store: &Store) -> Result<u8> {

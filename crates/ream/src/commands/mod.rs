@@ -4,6 +4,7 @@ mod catalogue;
 mod claims;
 mod config;
 mod data;
+mod lm;
 mod papers;
 mod report;
 mod run;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8> {
         Command::ExportRun { run, csv } => report::export(&context, &run, csv),
         Command::Claims(args) => claims::show(&context, &args),
         Command::Data(command) => data::run(&context, command),
+        Command::Lm(command) => lm::run(&context, command),
         Command::Worker { run, seed, threads } => worker::work(&context, &run, seed, threads),
         Command::Search(args) => catalogue::search(&context, &args),
         Command::Import(args) => catalogue::import(&context, &args),

@@ -104,12 +104,7 @@ fn target_directory(manifest: &Path) -> Result<PathBuf> {
 
 /// The Python of a virtual environment with PyTorch, made when missing in the user's cache folder.
 fn torch() -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")))
-        .ok_or("neither XDG_CACHE_HOME nor HOME says where a cache may be")?;
-    let folder = cache.join("ream-bench/torch");
+    let folder = cache()?.join("ream-bench/torch");
     let python = folder.join("bin/python");
     let version =
         || output(Command::new(&python).args(["-c", "import numpy, torch; print(torch.__version__)"]));
@@ -120,4 +115,13 @@ fn torch() -> Result<PathBuf> {
         version()?;
     }
     Ok(python)
+}
+
+/// The user's cache folder.
+pub(in crate::bench) fn cache() -> Result<PathBuf> {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")))
+        .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME says where a cache may be".to_owned())
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::shell::{Result, words};
 
 /// A started worker. It ends when this is dropped.
-pub(super) struct Worker {
+pub(in crate::bench) struct Worker {
     name: String,
     child: Child,
     input: ChildStdin,
@@ -32,7 +32,7 @@ pub(super) struct Steps {
 }
 
 impl Worker {
-    pub(super) fn start(mut command: Command) -> Result<Self> {
+    pub(in crate::bench) fn start(mut command: Command) -> Result<Self> {
         let name = words(&command);
         let mut child = command
             .stdin(Stdio::piped())
@@ -46,7 +46,7 @@ impl Worker {
     }
 
     /// Sends one line and reads one line of JSON.
-    pub(super) fn ask(&mut self, line: &str) -> Result<Value> {
+    pub(in crate::bench) fn ask(&mut self, line: &str) -> Result<Value> {
         let wrong = |what: String| format!("{}: `{line}`: {what}", self.name);
         writeln!(self.input, "{line}")
             .and_then(|()| self.input.flush())
