@@ -425,8 +425,16 @@ impl Study<'_> {
             let test = test_law(&self.lm.model, drafter, (prompt, TESTED_TOKENS), exact, draws, |share| {
                 run.progress(0.72 + 0.05 * share, &what)
             })?;
-            run.observe("chi_square_p", name, &self.at(), test.p);
-            row.extend([test.p.into(), test.freedom.into()]);
+            match test {
+                Some(test) => {
+                    run.observe("chi_square_p", name, &self.at(), test.p);
+                    row.extend([test.p.into(), test.freedom.into()]);
+                }
+                None => run.warn(format!(
+                    "{}: {} draws are too few for a chi-square test of the law after the first prompt",
+                    self.name, self.config.evaluation.draws
+                )),
+            }
         }
         Ok(row)
     }

@@ -106,7 +106,6 @@ fn world() -> &'static World {
             tokens,
             prompts,
             held_out,
-            held_out,
             corpus,
             scales,
             medusa,
@@ -199,7 +198,7 @@ fn heads_learn_and_see_the_tokens_guessed_before() {
             z[head] < m[head] + 0.05 && z[head] < h[head] - 0.05,
             "zeroed {z:?} medusa {m:?} hydra {h:?}"
         );
-        assert!(p[head] > m[head], "hydra++ {p:?} medusa {m:?}");
+        assert!(head == 0 || p[head] > m[head] + 0.05, "hydra++ {p:?} medusa {m:?}");
     }
     let tree = StaticTree::chain(3);
     let [of_medusa, of_hydra] =
@@ -277,15 +276,17 @@ fn exact_sampling_has_the_law_of_the_base_and_typical_acceptance_has_not() {
     for (i, heads) in [&w.medusa, &w.hydra, &w.plus].into_iter().enumerate() {
         let fast = DraftHeads::new(heads).unwrap();
         let mut drafter = fast.drafter(&w.model);
-        let test =
-            test_law(&w.model, &mut drafter, (prompt, 3), exact, (3000, i as u64), |_| Ok(())).unwrap();
+        let test = test_law(&w.model, &mut drafter, (prompt, 3), exact, (3000, i as u64), |_| Ok(()))
+            .unwrap()
+            .unwrap();
         assert!(test.p > 1e-3 && test.freedom > 5.0, "{:?} {test:?}", heads.shape().kind);
         let typical = Acceptance::Typical { epsilon: 0.09, temperature: 1.0 };
-        let test = test_law(&w.model, &mut drafter, (prompt, 3), typical, (500, 1), |_| Ok(())).unwrap();
+        let test =
+            test_law(&w.model, &mut drafter, (prompt, 3), typical, (500, 1), |_| Ok(())).unwrap().unwrap();
         assert!(test.p < 1e-6, "{test:?}");
     }
     let lookup = &mut PromptLookup::new(3);
-    let test = test_law(&w.model, lookup, (&w.prompts[1], 3), exact, (2000, 9), |_| Ok(())).unwrap();
+    let test = test_law(&w.model, lookup, (&w.prompts[1], 3), exact, (2000, 9), |_| Ok(())).unwrap().unwrap();
     assert!(test.p > 1e-3, "{test:?}");
 }
 
@@ -479,7 +480,7 @@ fn tiny() -> Config {
     config.evaluation.calibration_tokens = 64;
     config.evaluation.tree = 6;
     config.evaluation.sizes = vec![1, 4, 6];
-    config.evaluation.draws = 60;
+    config.evaluation.draws = 1500;
     config.evaluation.timed_prompts = 1;
     config.evaluation.repetitions = 2;
     config
