@@ -77,6 +77,8 @@ pub struct HeadSettings {
 pub struct TextTraining {
     /// Tokens of text that the base reads once.
     pub tokens: usize,
+    /// Tokens of windows that begin with a quarter of text and go on as the base does, greedily; they are read beside the text.
+    pub own_tokens: usize,
     /// Tokens of a window.
     pub window: usize,
     /// Steps, batch and rate, the same for every set of heads.
@@ -87,6 +89,7 @@ impl TextTraining {
     fn check(&self, key: &str, heads: usize) -> Result<(), Invalid> {
         Invalid::unless_in(&format!("{key}.window"), self.window, heads + 2..=4096)?;
         Invalid::unless_in(&format!("{key}.tokens"), self.tokens, self.window..=100_000_000)?;
+        Invalid::unless_in(&format!("{key}.own_tokens"), self.own_tokens, 0..=100_000_000)?;
         self.optimisation.check(&format!("{key}.optimisation"))
     }
 }
@@ -174,11 +177,13 @@ impl Config {
             heads: HeadSettings { count: 4, deep: 4, vocabulary: 4096, rank: 16 },
             small_training: TextTraining {
                 tokens: 400_000,
+                own_tokens: 0,
                 window: 128,
                 optimisation: Optimisation { steps: 390, batch: 8, learning_rate: 1e-3, warmup: 20 },
             },
             real_training: TextTraining {
-                tokens: PLANNED_TOKENS,
+                tokens: 24_000,
+                own_tokens: 24_000,
                 window: 128,
                 optimisation: Optimisation { steps: 140, batch: 4, learning_rate: 1e-3, warmup: 10 },
             },
@@ -192,7 +197,7 @@ impl Config {
                 draws: 5000,
                 epsilon: 0.09,
                 temperature: 1.0,
-                timed_prompts: 12,
+                timed_prompts: 8,
                 repetitions: 5,
             },
             own: Own { field: "text".to_owned(), ..Own::default() },
@@ -201,7 +206,8 @@ impl Config {
             Preset::Long => Self {
                 real_training: TextTraining {
                     tokens: 60_000,
-                    optimisation: Optimisation { steps: 700, ..full.real_training.optimisation.clone() },
+                    own_tokens: 60_000,
+                    optimisation: Optimisation { steps: 400, ..full.real_training.optimisation.clone() },
                     ..full.real_training.clone()
                 },
                 ..full
@@ -212,6 +218,7 @@ impl Config {
                 heads: HeadSettings { count: 3, deep: 2, ..full.heads },
                 small_training: TextTraining {
                     tokens: 30_000,
+                    own_tokens: 1000,
                     window: 64,
                     optimisation: Optimisation { steps: 50, batch: 8, learning_rate: 3e-3, warmup: 5 },
                 },

@@ -167,6 +167,31 @@ impl Study<'_> {
         })
     }
 
+    /// Windows of the text, and windows that go on as the base does.
+    fn text(&self, run: &mut Run) -> Result<Vec<u32>> {
+        let (window, all) = (self.training.window, &self.training_tokens);
+        let used = self.training.tokens.min(all.len()) / window * window;
+        let mut text = all[..used].to_vec();
+        let begin = (window / 4).max(1);
+        let more = all[used..].chunks_exact(window).map(|part| part[..begin].to_vec());
+        let prompts: Vec<Vec<u32>> = more.take(self.training.own_tokens / window).collect();
+        if prompts.len() < self.training.own_tokens / window {
+            run.warn(format!(
+                "{}: the text has beginnings for {} of {} windows of the base's own text",
+                self.name,
+                prompts.len(),
+                self.training.own_tokens / window
+            ));
+        }
+        let what = format!("{}: writing text to train on", self.name);
+        for own in continuations(&self.lm.model, &prompts, window - begin, |share| {
+            run.progress(0.05 * share, &what)
+        })? {
+            text.extend(&own.tokens);
+        }
+        Ok(text)
+    }
+
     /// Reads the text once and trains every set of heads on it.
     fn train_all(&self, run: &mut Run) -> Result<Vec<(String, Heads)>> {
         let (vocabulary, rank) = self.vocabulary();
@@ -184,8 +209,9 @@ impl Study<'_> {
             &["heads", "trained numbers", "steps", "first loss, nats", "last loss, nats", "seconds"],
         );
         table.note = format!(
-            "{} tokens of text, read once by the base in {seconds:.1} s; {} tokens are drafted{}. Losses: sum over heads, mean of ten steps; Medusa weighs head i by 0.8^i, so rows compare within a kind of loss only.",
+            "{} tokens, of them {} the base's own greedy continuations, read once by the base in {seconds:.1} s; {} tokens are drafted{}. Losses: sum over heads, mean of ten steps; Medusa weighs head i by 0.8^i, so rows compare within a kind of loss only.",
             corpus.len(),
+            corpus.len().saturating_sub(self.training.tokens.min(self.training_tokens.len())),
             vocabulary.len(),
             if rank > 0 { format!(", their rows corrected by rank {rank}") } else { String::new() },
         );
@@ -376,7 +402,7 @@ impl Study<'_> {
         );
         let ties: usize = texts.iter().map(|t| t.near_ties).sum();
         table.note = format!(
-            "Greedy texts of {} tokens against decoding one by one: no text is left out, though {ties} of all places had two tokens within 1e-4. Exact sampling: {} draws of {TESTED_TOKENS} tokens against the base's own law.",
+            "Greedy texts of {} tokens, in trees and chains in turn, against decoding one by one: no text is left out, though {ties} of all places had two tokens within 1e-4. Exact sampling: {} draws of {TESTED_TOKENS} tokens against the base's own law.",
             self.config.evaluation.new_tokens, self.config.evaluation.draws
         );
         run.observe(&self.measure("near_ties"), "base", &self.at(), ties as f64);
@@ -403,9 +429,12 @@ impl Study<'_> {
         seen: &mut Seen,
     ) -> Result<Vec<Cell>> {
         let (mut equal, mut passes) = (0, 0);
+        let chain = StaticTree::chain(self.config.heads.count.min(drafter.depth().unwrap_or(usize::MAX)));
         for (i, text) in texts.iter().enumerate() {
             let share = i as f64 / texts.len() as f64;
             run.progress(0.62 + 0.1 * share, &format!("{}: decoding with {name}", self.name))?;
+            // Trees and chains in turn: both must leave the text as it is.
+            let tree = if i % 2 == 0 { tree } else { &chain };
             let generated = self.generate(drafter, tree, text, Acceptance::Greedy, 0)?;
             equal += usize::from(generated.tokens == text.written());
             passes += generated.runs.len();
@@ -627,10 +656,10 @@ impl Study<'_> {
     /// Decodes all texts with every contestant, `repetitions` times, in turns that begin with another one each time.
     fn race(&self, run: &mut Run, contestants: &mut [Contestant<'_>], texts: &[Continuation]) -> Result<()> {
         let repetitions = self.config.evaluation.repetitions;
-        for repetition in 0..=repetitions {
+        for repetition in 0..repetitions {
             let mut seconds = vec![0.0; contestants.len()];
             for (i, text) in texts.iter().enumerate() {
-                let share = (repetition * texts.len() + i) as f64 / ((repetitions + 1) * texts.len()) as f64;
+                let share = (repetition * texts.len() + i) as f64 / (repetitions * texts.len()) as f64;
                 run.progress(0.85 + 0.15 * share, &format!("{}: timing", self.name))?;
                 for turn in 0..contestants.len() {
                     let which = (turn + i + repetition) % contestants.len();
@@ -647,10 +676,7 @@ impl Study<'_> {
                     }
                 }
             }
-            // The first repetition only warms up.
-            if repetition > 0 {
-                contestants.iter_mut().zip(seconds).for_each(|(c, s)| c.seconds.push(s));
-            }
+            contestants.iter_mut().zip(seconds).for_each(|(c, s)| c.seconds.push(s));
         }
         Ok(())
     }

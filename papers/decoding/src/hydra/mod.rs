@@ -74,12 +74,13 @@ impl System for Hydra {
         let small = config.small_training.optimisation.steps as f64
             * (config.small_training.optimisation.batch * config.small_training.window) as f64
             * (config.small.d * config.small.d) as f64;
-        let scaled = (real && config.real_training.tokens < PLANNED_TOKENS).then(|| {
-            format!(
-                "{} tokens of text for SmolLM2's heads instead of {PLANNED_TOKENS}",
-                config.real_training.tokens
-            )
-        });
+        let scaled = (real && config.real_training.tokens + config.real_training.own_tokens < PLANNED_TOKENS)
+            .then(|| {
+                format!(
+                    "{} tokens of text for SmolLM2's heads instead of {PLANNED_TOKENS}",
+                    config.real_training.tokens
+                )
+            });
         Needs {
             data,
             threads: 2,
@@ -165,9 +166,10 @@ fn small<'a>(config: &'a Config, run: &mut Run) -> Result<Study<'a>> {
     let lm = LanguageModel::from_small(&small).map_err(heads::failed)?;
     let mut order: Vec<usize> = (0..texts.training.len()).collect();
     run.stream("order of chapters").at(0).shuffle(&mut order);
+    let wanted = config.small_training.tokens + config.small_training.own_tokens;
     let mut training_tokens = Vec::new();
     for i in order {
-        if training_tokens.len() < config.small_training.tokens {
+        if training_tokens.len() < wanted {
             training_tokens.extend(lm.encode(&texts.training[i]));
         }
     }
@@ -204,7 +206,8 @@ fn smollm2<'a>(config: &'a Config, run: &mut Run) -> Result<Study<'a>> {
     let lines = shuffled(plays, "pieces of plays");
     let mut training_tokens = Vec::new();
     for (verses, lines) in verses.iter().zip(&lines) {
-        if training_tokens.len() < COUNTED.max(config.real_training.tokens) {
+        if training_tokens.len() < COUNTED.max(config.real_training.tokens + config.real_training.own_tokens)
+        {
             training_tokens.extend(lm.encode(verses));
             training_tokens.extend(lm.encode(lines));
         }

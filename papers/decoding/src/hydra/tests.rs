@@ -379,7 +379,7 @@ fn heads_are_stored_and_refused_for_another_base() {
     for i in 0..3 {
         assert_eq!(back.unembed(i).unwrap(), w.plus.unembed(i).unwrap());
     }
-    let [a, b] = [&w.plus, &back].map(|h| ream_nn::Module::params(h));
+    let [a, b] = [&w.plus, &back].map(ream_nn::Module::params);
     assert!(a.iter().zip(&b).all(|(a, b)| a.to_vec() == b.to_vec()));
     let error = Heads::load(&path, &w.other).unwrap_err().to_string();
     assert!(
@@ -472,6 +472,7 @@ fn tiny() -> Config {
     config.heads.count = 4;
     config.small_training.tokens = 3000;
     config.small_training.window = 24;
+    config.small_training.own_tokens = 240;
     config.small_training.optimisation.steps = 12;
     config.small_training.optimisation.warmup = 2;
     config.evaluation.prompts = 4;
@@ -496,7 +497,7 @@ fn both_studies(seed: u64) -> Run {
     for (name, ingredients) in [("small", true), ("smollm2", false)] {
         let lm = LanguageModel::from_small(&small).unwrap();
         let pieces = |from: usize, count: usize| {
-            experiments::prompts(&lm, &texts[from..], (count, 8), Stream::new(seed, "pieces")).unwrap()
+            prompts(&lm, &texts[from..], (count, 8), Stream::new(seed, "pieces")).unwrap()
         };
         let study = Study {
             config: &config,
