@@ -214,22 +214,22 @@ impl Config {
             },
             Preset::Smoke => Self {
                 bases: vec![Base::Small],
-                small: Small { d: 48, layers: 2, merges: 256, tokens: 60_000, context: 128 },
+                small: Small { d: 48, layers: 2, merges: 256, tokens: 150_000, context: 128 },
                 heads: HeadSettings { count: 3, deep: 2, ..full.heads },
                 small_training: TextTraining {
-                    tokens: 30_000,
+                    tokens: 15_000,
                     own_tokens: 1000,
                     window: 64,
-                    optimisation: Optimisation { steps: 50, batch: 8, learning_rate: 3e-3, warmup: 5 },
+                    optimisation: Optimisation { steps: 25, batch: 8, learning_rate: 3e-3, warmup: 5 },
                 },
                 evaluation: Evaluation {
-                    prompts: 8,
+                    prompts: 6,
                     prompt_tokens: 16,
                     new_tokens: 24,
                     calibration_tokens: 300,
                     tree: 8,
                     sizes: vec![1, 4, 8],
-                    draws: 300,
+                    draws: 1000,
                     timed_prompts: 2,
                     repetitions: 3,
                     ..full.evaluation.clone()

@@ -4,7 +4,7 @@ use super::experiments::{Estimate, Seen};
 use ream_lab::{Figure, Layer, Panel, Result, Run};
 
 /// Tokens of a line of the text.
-const PER_LINE: usize = 12;
+const PER_LINE: usize = 8;
 
 /// Draws everything that was seen.
 pub(crate) fn draw(run: &mut Run, seen: &[Seen]) -> Result<()> {
@@ -101,12 +101,15 @@ fn accuracy(seen: &[Seen]) -> Figure {
     )
     .columns(seen.len().min(2));
     for base in seen {
-        let mut panel = Panel::new(&base.base).x("head").y("share that is right");
+        let count = base.accuracy.first().map_or(0, |(_, shares)| shares.len());
+        let heads = (1..=count).map(|i| format!("head {i}"));
+        let mut panel = Panel::new(&base.base)
+            .x("given the base's tokens before")
+            .y("share that is right")
+            .categories_x(heads);
         for (name, shares) in &base.accuracy {
             if matches!(name.as_str(), "medusa" | "hydra" | "hydra++" | "hydra-without-embeddings") {
-                let x: Vec<f64> = (1..=shares.len()).map(|i| i as f64).collect();
-                let layer = if name == "hydra-without-embeddings" { Layer::dashed } else { Layer::line };
-                panel = panel.layer(layer(name.replace('-', " "), x, shares.clone()));
+                panel = panel.layer(Layer::bars(name.replace('-', " "), shares.clone()));
             }
         }
         figure = figure.panel(panel);
