@@ -167,8 +167,8 @@ impl Study<'_> {
         })
     }
 
-    /// Windows of the text, and windows that go on as the base does.
-    fn text(&self, run: &mut Run) -> Result<Vec<u32>> {
+    /// Windows of the text, and windows that go on as the base does; how many tokens the latter have.
+    fn text(&self, run: &mut Run) -> Result<(Vec<u32>, usize)> {
         let (window, all) = (self.training.window, &self.training_tokens);
         let used = self.training.tokens.min(all.len()) / window * window;
         let mut text = all[..used].to_vec();
@@ -189,19 +189,19 @@ impl Study<'_> {
         })? {
             text.extend(&own.tokens);
         }
-        Ok(text)
+        let own = text.len() - used;
+        Ok((text, own))
     }
 
     /// Reads the text once and trains every set of heads on it.
     fn train_all(&self, run: &mut Run) -> Result<Vec<(String, Heads)>> {
         let (vocabulary, rank) = self.vocabulary();
-        let used = self.training.tokens.min(self.training_tokens.len());
-        let what = format!("{}: reading {used} tokens of text", self.name);
+        let (text, own) = self.text(run)?;
+        let what = format!("{}: reading {} tokens", self.name, text.len());
         let begun = Instant::now();
-        let corpus =
-            Corpus::read(&self.lm.model, &self.training_tokens[..used], self.training.window, |share| {
-                run.progress(0.1 * share, &what)
-            })?;
+        let corpus = Corpus::read(&self.lm.model, &text, self.training.window, |share| {
+            run.progress(0.05 + 0.05 * share, &what)
+        })?;
         let seconds = begun.elapsed().as_secs_f64();
         let scales = corpus.scales(&self.lm.model)?;
         let mut table = Table::new(
@@ -211,7 +211,7 @@ impl Study<'_> {
         table.note = format!(
             "{} tokens, of them {} the base's own greedy continuations, read once by the base in {seconds:.1} s; {} tokens are drafted{}. Losses: sum over heads, mean of ten steps; Medusa weighs head i by 0.8^i, so rows compare within a kind of loss only.",
             corpus.len(),
-            corpus.len().saturating_sub(self.training.tokens.min(self.training_tokens.len())),
+            own,
             vocabulary.len(),
             if rank > 0 { format!(", their rows corrected by rank {rank}") } else { String::new() },
         );
