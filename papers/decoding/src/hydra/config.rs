@@ -164,6 +164,8 @@ pub struct Config {
     pub own: Own,
 }
 
+/// Tokens of training text for the small base as the experiment was planned.
+pub const PLANNED_SMALL_TOKENS: usize = 400_000;
 /// Tokens of training text for SmolLM2 as the experiment was planned.
 pub const PLANNED_TOKENS: usize = 12_000;
 
@@ -176,16 +178,16 @@ impl Config {
             small: Small { d: 128, layers: 4, merges: 512, tokens: 1_500_000, context: 128 },
             heads: HeadSettings { count: 4, deep: 4, vocabulary: 4096, rank: 16 },
             small_training: TextTraining {
-                tokens: 400_000,
+                tokens: 120_000,
                 own_tokens: 0,
                 window: 128,
-                optimisation: Optimisation { steps: 390, batch: 8, learning_rate: 1e-3, warmup: 20 },
+                optimisation: Optimisation { steps: 240, batch: 4, learning_rate: 1e-3, warmup: 20 },
             },
             real_training: TextTraining {
                 tokens: 24_000,
                 own_tokens: 24_000,
                 window: 128,
-                optimisation: Optimisation { steps: 140, batch: 4, learning_rate: 1e-3, warmup: 10 },
+                optimisation: Optimisation { steps: 150, batch: 4, learning_rate: 1e-3, warmup: 10 },
             },
             evaluation: Evaluation {
                 prompts: 60,
@@ -204,6 +206,11 @@ impl Config {
         };
         match preset {
             Preset::Long => Self {
+                small_training: TextTraining {
+                    tokens: PLANNED_SMALL_TOKENS,
+                    optimisation: Optimisation { steps: 800, ..full.small_training.optimisation.clone() },
+                    ..full.small_training.clone()
+                },
                 real_training: TextTraining {
                     tokens: 60_000,
                     own_tokens: 60_000,

@@ -30,7 +30,8 @@ pub mod training;
 pub mod tree;
 
 pub use config::{
-    Arm, Base, Config, Evaluation, HeadSettings, Own, PLANNED_TOKENS, Small, TextTraining, arms,
+    Arm, Base, Config, Evaluation, HeadSettings, Own, PLANNED_SMALL_TOKENS, PLANNED_TOKENS, Small,
+    TextTraining, arms,
 };
 pub use corpus::Corpus;
 pub use decode::{Acceptance, Generated, Round, Speculative};
@@ -74,20 +75,21 @@ impl System for Hydra {
         let small = config.small_training.optimisation.steps as f64
             * (config.small_training.optimisation.batch * config.small_training.window) as f64
             * (config.small.d * config.small.d) as f64;
-        let scaled = (real && config.real_training.tokens + config.real_training.own_tokens < PLANNED_TOKENS)
-            .then(|| {
-                format!(
-                    "{} tokens of text for SmolLM2's heads instead of {PLANNED_TOKENS}",
-                    config.real_training.tokens
-                )
-            });
+        let tokens = |training: &TextTraining| training.tokens + training.own_tokens;
+        let scaled = [
+            (Base::Small, "the small base's", tokens(&config.small_training), PLANNED_SMALL_TOKENS),
+            (Base::Smollm2, "SmolLM2's", tokens(&config.real_training), PLANNED_TOKENS),
+        ]
+        .into_iter()
+        .filter(|(base, _, tokens, planned)| config.bases.contains(base) && tokens < planned)
+        .map(|(_, whose, tokens, planned)| format!("{tokens} tokens for {whose} heads instead of {planned}"));
         Needs {
             data,
             threads: 2,
             timed: true,
             memory_mib: if real { 2000 } else { 600 },
             minutes: small * SMALL_MINUTES + if real { REAL_MINUTES / 3.0 } else { 0.0 },
-            scaled: scaled.into_iter().collect(),
+            scaled: scaled.collect(),
         }
     }
 
@@ -108,7 +110,7 @@ impl System for Hydra {
 }
 
 /// Minutes of a seed of the small base for each step's token times d^2, all six sets of heads, evaluation included.
-const SMALL_MINUTES: f64 = 3e-10;
+const SMALL_MINUTES: f64 = 7e-10;
 /// Minutes that SmolLM2 takes, once in a run.
 const REAL_MINUTES: f64 = 6.0;
 /// Verses or lines of a piece of text that a prompt begins.

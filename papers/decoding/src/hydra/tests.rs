@@ -544,6 +544,8 @@ fn every_measure_is_declared_and_every_term_observed() {
             assert!(found, "{}: {term}", check.id);
         }
     }
+    // Ten windows of the base's own text are among what heads are trained on.
+    assert!(run.tables().iter().any(|t| t.note.contains("of them 240 the base's own")));
     let names: Vec<&str> = run.figures().iter().map(|(name, _)| name.as_str()).collect();
     for name in ["text-small", "text-smollm2", "tokens-per-pass", "first-guesses", "throughput"] {
         assert!(names.contains(&name), "{name} of {names:?}");
