@@ -9,21 +9,27 @@ use serde_json::Value;
 use crate::packages;
 use crate::shell::{Result, build, cargo, output, run};
 
-type Step = (&'static str, fn() -> Result<()>);
+type Step = (&'static str, fn(&Options) -> Result<()>);
+
+/// What can be asked of single steps.
+pub(crate) struct Options {
+    /// How often writers and servers are killed on each database; the test's own number where absent.
+    pub(crate) crash_rounds: Option<u32>,
+}
 
 const STEPS: [Step; 8] = [
-    ("format", format),
-    ("lint", lint),
-    ("packages", packages::install),
+    ("format", |_| format()),
+    ("lint", |_| lint()),
+    ("packages", |_| packages::install()),
     ("test", test),
-    ("doc", doc),
-    ("data", data),
-    ("smoke", smoke),
-    ("readme", readme),
+    ("doc", |_| doc()),
+    ("data", |_| data()),
+    ("smoke", |_| smoke()),
+    ("readme", |_| readme()),
 ];
 
 /// Runs the named steps, or all.
-pub(crate) fn check(wanted: &[String]) -> Result<()> {
+pub(crate) fn check(wanted: &[String], options: &Options) -> Result<()> {
     for name in wanted {
         if !STEPS.iter().any(|(step, _)| step == name) {
             let all: Vec<&str> = STEPS.iter().map(|(step, _)| *step).collect();
@@ -35,7 +41,7 @@ pub(crate) fn check(wanted: &[String]) -> Result<()> {
     {
         let start = Instant::now();
         println!("== {name}");
-        step()?;
+        step(options)?;
         println!("== {name}: ok, {:.0} s", start.elapsed().as_secs_f64());
     }
     println!("all checks passed in {:.0} s", begun.elapsed().as_secs_f64());
@@ -56,16 +62,18 @@ const FEATURES: [&str; 2] = ["--features", "ream/parquet"];
 /// Models that tests compare with their reference: a test of one fails where it is not fetched.
 const TEST_MODELS: [&str; 2] = ["minilm", "smollm2"];
 
-fn test() -> Result<()> {
+fn test(options: &Options) -> Result<()> {
     let program = build("ci", &FEATURES)?;
     for model in TEST_MODELS {
         fetch(&program, &[model])?;
     }
-    run(cargo()
-        .args(["test", "--workspace", "--locked", "--profile", "ci"])
-        .args(FEATURES)
-        .env("REAM_TEST_MODELS", "1")
-        .env("REAM_AXE", packages::axe()?))
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--locked", "--profile", "ci"]).args(FEATURES);
+    tests.env("REAM_TEST_MODELS", "1").env("REAM_AXE", packages::axe()?);
+    if let Some(rounds) = options.crash_rounds {
+        tests.env("REAM_CRASH_ROUNDS", rounds.to_string());
+    }
+    run(&mut tests)
 }
 
 fn doc() -> Result<()> {

@@ -27,6 +27,9 @@ enum Task {
     Ci {
         /// Only these steps: format, lint, packages, test, doc, data, smoke, readme
         steps: Vec<String>,
+        /// test: how often writers and servers are killed on each database, for instance 200
+        #[arg(long)]
+        crash_rounds: Option<u32>,
     },
     /// Recorded workloads; writes a folder under benches/runs
     Bench {
@@ -57,7 +60,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
-        Task::Ci { steps } => ci::check(&steps),
+        Task::Ci { steps, crash_rounds } => ci::check(&steps, &ci::Options { crash_rounds }),
         Task::Bench { suites, repeat, only, rivals, blocks } => {
             bench::run(&suites, repeat, &bench::nn::Options { only, rivals, blocks })
         }

@@ -1,13 +1,13 @@
 //! How fast search is: fills an index with made-up papers and times queries.
 //!
-//!     cargo run --release -p ream-catalog --example search_rate -- [--folder DIR] [--queries N] [--json] PAPERS...
+//!     cargo run --release -p ream-catalog --example search_rate -- [--folder DIR] [--queries N] [--json] [--slow] PAPERS...
 //!
 //! For each number of papers: time to build, size on disk, memory, and the 50th and 99th percentile of a page of 20 hits with
 //! facets, by words, by meaning, and fused; the exact scan over the vectors alone. Words follow Zipf's law over 60,000 made-up ones, an
 //! abstract has 150; query words are drawn like words of titles, so common ones are common in queries too. Vectors are random: a scan does
-//! not depend on them.
+//! not depend on them. `--slow` tells the slowest queries by words.
 
-#![allow(clippy::print_stdout, reason = "a program")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,14 @@ const BATCH: usize = 5_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut folder: Option<PathBuf> = None;
-    let (mut queries, mut json, mut sizes) = (300, false, Vec::new());
+    let (mut queries, mut json, mut slow, mut sizes) = (300, false, false, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--folder" => folder = Some(arguments.next().ok_or("--folder wants a path")?.into()),
             "--queries" => queries = arguments.next().ok_or("--queries wants a number")?.parse()?,
             "--json" => json = true,
+            "--slow" => slow = true,
             size => {
                 sizes.push(size.parse::<usize>().map_err(|_| format!("`{size}` is no number of papers"))?);
             }
@@ -42,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .clone()
             .unwrap_or_else(std::env::temp_dir)
             .join(format!("search-rate-{}-{papers}", std::process::id()));
-        let report = measure(&own, papers, queries.max(1));
+        let report = measure(&own, papers, queries.max(1), slow);
         std::fs::remove_dir_all(&own).ok();
         print(&report?, json);
     }
@@ -55,7 +56,7 @@ struct Report {
     values: Vec<(&'static str, f64)>,
 }
 
-fn measure(folder: &Path, papers: usize, queries: usize) -> Result<Report, Box<dyn Error>> {
+fn measure(folder: &Path, papers: usize, queries: usize, slow: bool) -> Result<Report, Box<dyn Error>> {
     let words = Words::new();
     let mut random = Random(1);
     let mut engine = Engine::open(folder, DIMENSIONS)?;
@@ -92,6 +93,9 @@ fn measure(folder: &Path, papers: usize, queries: usize) -> Result<Report, Box<d
         (["fused_p50_ms", "fused_p99_ms"], Mode::Fused),
     ] {
         let times = timed(&asked, |text, vector| Ok(engine.search(text, mode, Some(vector), 20)?.total))?;
+        if slow && mode == Mode::Text {
+            tell_slowest(&engine, &asked, &times)?;
+        }
         values.extend(names.into_iter().zip(percentiles(times)));
     }
     let scans = percentiles(timed(&asked, |_, vector| Ok(engine.scan(vector, 100)))?);
@@ -116,6 +120,17 @@ fn timed(
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     Ok(times)
+}
+
+/// Ten of the slowest queries and what they find.
+fn tell_slowest(engine: &Engine, asked: &[(String, Vec<f32>)], times: &[f64]) -> Result<(), Box<dyn Error>> {
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by(|a, b| times[*b].total_cmp(&times[*a]));
+    for i in order.into_iter().take(10) {
+        let found = engine.search(&asked[i].0, Mode::Text, None, 20)?;
+        eprintln!("  {:.1} ms, {} hits: {} {:?}", times[i], found.total, asked[i].0, found.notes);
+    }
+    Ok(())
 }
 
 /// The 50th and 99th percentile.

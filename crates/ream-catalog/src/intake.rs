@@ -26,7 +26,9 @@ pub struct Intake {
     pub merged: u64,
     /// Papers that were there as they are.
     pub unchanged: u64,
-    /// What was wrong with single records: the first hundred.
+    /// Records that were bad.
+    pub bad: u64,
+    /// What was wrong with the first hundred of them.
     pub problems: Vec<Problem>,
     /// What the reader says of the whole file.
     pub summary: Summary,
@@ -34,7 +36,15 @@ pub struct Intake {
     pub stopped: Option<Problem>,
 }
 
-/// Reads a file into the store. `progress` is told how many records are stored.
+impl Intake {
+    /// Records that are in the store.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.added + self.merged + self.unchanged
+    }
+}
+
+/// Reads a file into the store. `progress` is told after every batch what became of the records so far.
 ///
 /// # Errors
 /// The store fails. What is wrong with the file is part of the answer: everything good before it is stored.
@@ -44,7 +54,7 @@ pub async fn intake(
     format: Option<Format>,
     limits: Limits,
     name: &str,
-    progress: &mut (dyn FnMut(u64) + Send),
+    progress: &mut (dyn FnMut(&Intake) + Send),
 ) -> Result<Intake> {
     let (sender, receiver) = channel(WAITING);
     let reading = tokio::task::spawn_blocking(move || read(reader, format, &limits, &sender));
@@ -99,7 +109,7 @@ async fn write(
     store: &Store,
     mut receiver: Receiver<Batch>,
     name: &str,
-    progress: &mut (dyn FnMut(u64) + Send),
+    progress: &mut (dyn FnMut(&Intake) + Send),
 ) -> Result<Intake> {
     let mut all = Intake::default();
     while let Some(batch) = receiver.recv().await {
@@ -107,8 +117,12 @@ async fn write(
         for item in batch.items {
             match item {
                 Ok(record) => records.push(record),
-                Err(problem) if all.problems.len() < KEPT => all.problems.push(problem),
-                Err(_) => {}
+                Err(problem) => {
+                    all.bad += 1;
+                    if all.problems.len() < KEPT {
+                        all.problems.push(problem);
+                    }
+                }
             }
         }
         let source = Source { kind: batch.kind.to_owned(), name: name.to_owned() };
@@ -119,7 +133,7 @@ async fn write(
                 Outcome::Unchanged => all.unchanged += 1,
             }
         }
-        progress(all.added + all.merged + all.unchanged);
+        progress(&all);
     }
     Ok(all)
 }

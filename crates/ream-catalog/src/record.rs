@@ -86,7 +86,7 @@ impl Date {
             (Some(_), None, None) => true,
             (Some(_), Some(month), None) => (1..=12).contains(&month),
             (year, Some(month), Some(day)) => {
-                (1..=12).contains(&month) && day >= 1 && day <= days_in(year, month)
+                (1..=12).contains(&month) && day >= 1 && day <= ream_paper::days_in(year, month)
             }
             _ => false,
         };
@@ -109,16 +109,6 @@ impl Date {
     #[must_use]
     pub fn day(self) -> Option<u8> {
         self.day
-    }
-}
-
-fn days_in(year: Option<u16>, month: u8) -> u8 {
-    let leap = year.is_none_or(|y| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
-    match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
     }
 }
 

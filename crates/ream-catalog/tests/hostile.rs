@@ -1,6 +1,6 @@
 //! Files made to hurt: importers end, do not panic, and keep within their memory.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 use std::convert::Infallible;
 use std::io::{BufReader, Read as _, Write as _};
@@ -150,36 +150,66 @@ fn memory_stays_within_its_bounds() {
     }
 }
 
-/// Whole bytes, runs and pieces of other files, changed at random: nothing panics, everything ends.
+/// Whole bytes, runs and pieces of other files, changed at random: nothing panics, everything ends soon, what is wrong with a record names
+/// it. `REAM_FUZZ_SECONDS` runs on for so long and holds every file's memory against a bound as well; then run this test alone:
+/// `REAM_FUZZ_SECONDS=600 cargo test --release -p ream-catalog --test hostile mutated -- --nocapture`.
 #[test]
 fn mutated_files_do_no_harm() {
     let files: Vec<Vec<u8>> =
         Export::ALL.map(|export| written(export, (0..4).map(sample))).into_iter().chain(extra()).collect();
     let stream = Stream::new(1, "mutations");
-    let start = Instant::now();
-    for round in 0..1500 {
+    let longer = std::env::var("REAM_FUZZ_SECONDS").ok().map(|seconds| seconds.parse().unwrap());
+    let (start, mut slowest, mut most, mut done) = (Instant::now(), Duration::ZERO, 0, 0);
+    for round in 0..u64::MAX {
         let mut rng = stream.at(round);
         let mut file = files[rng.below(files.len())].clone();
         for _ in 0..1 + rng.below(8) {
             mutate(&mut file, &files, &mut rng);
         }
         let format = if rng.chance(0.7) { None } else { Some(Format::ALL[rng.below(Format::ALL.len())]) };
-        let limits = Limits { record: 1 << 16, ..Limits::default() };
-        let mut items = 0_usize;
-        let _ = import(&file[..], format, &limits, &mut |item| {
-            items += 1;
-            if let Ok(record) = item {
-                assert!(!record.title.is_empty());
-                assert!(!record.title.contains(|c: char| c.is_control()));
-            }
-            Ok::<(), Infallible>(())
-        });
-        assert!(items <= file.len(), "more records than bytes");
-        // Within the time that the machine has; the rest would be more of the same.
-        if start.elapsed() > Duration::from_secs(8) {
+        let begun = Instant::now();
+        if longer.is_some() {
+            let ((), mib) = memory(|| read_mutated(&file, format));
+            assert!(mib < 64, "round {round}: {mib} MiB for {} bytes", file.len());
+            most = most.max(mib);
+        } else {
+            read_mutated(&file, format);
+        }
+        slowest = slowest.max(begun.elapsed());
+        assert!(slowest < Duration::from_secs(30), "round {round}: {slowest:?} for {} bytes", file.len());
+        done = round + 1;
+        // Without the variable: so many, within the time that the machine has; the rest would be more of the same.
+        let enough = match longer {
+            Some(seconds) => start.elapsed() > Duration::from_secs(seconds),
+            None => done == 1500 || start.elapsed() > Duration::from_secs(8),
+        };
+        if enough {
             break;
         }
     }
+    println!("{done} files in {:.0?}, the slowest {slowest:.1?}, at most {most} MiB", start.elapsed());
+}
+
+fn read_mutated(file: &[u8], format: Option<Format>) {
+    let limits = Limits { record: 1 << 16, ..Limits::default() };
+    let mut items = 0_usize;
+    let _ = import(file, format, &limits, &mut |item| {
+        items += 1;
+        match item {
+            Ok(record) => {
+                assert!(!record.title.is_empty());
+                assert!(!record.title.contains(|c: char| c.is_control()));
+            }
+            Err(problem) => {
+                assert!(
+                    problem.record.is_some() && !problem.what.is_empty() && !problem.wanted.is_empty(),
+                    "{problem}"
+                );
+            }
+        }
+        Ok::<(), Infallible>(())
+    });
+    assert!(items <= file.len(), "more records than bytes");
 }
 
 fn extra() -> Vec<Vec<u8>> {

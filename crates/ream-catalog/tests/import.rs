@@ -137,7 +137,27 @@ fn daily_json() {
     assert_eq!(serde_json::to_value(items[0].as_ref().unwrap()).unwrap(), first);
     assert_eq!(items[1].as_ref().unwrap_err().line, 7);
     // A stray quote takes what follows along, and says so.
-    assert!(items[2].is_err());
+    let problem = items[2].as_ref().unwrap_err();
+    assert_eq!((problem.record, problem.line), (Some(3), 8));
+    assert!(problem.what.contains("could not be separated from it"), "{problem}");
+    // Where brackets and quotes still pair, the next record is found again.
+    let file = "[\n{\"paper\": {\"id\": \"2501.00002\",\n\"title\": \"Broken \"quote\"\"}},\n{\"paper\": {\"id\": \"2501.00004\"}, \"title\": \"Whole\"}\n]";
+    let (items, _) = read_as(file.as_bytes(), None).unwrap();
+    let problem = items[0].as_ref().unwrap_err();
+    assert!(problem.what.contains("records up to line 3 could not be separated"), "{problem}");
+    assert_eq!((items.len(), items[1].as_ref().unwrap().title.as_str()), (2, "Whole"));
+}
+
+/// A line is a record, whatever is in it.
+#[test]
+fn a_damaged_line_of_jsonl_takes_nothing_along() {
+    let file = "{\"title\":\"One\"}\n{\"title\":\"Bro\"ken}\n{\"title\":\"Three\"}\n{\"title\":[[[\n{\"title\":\"Five\"}\n";
+    let (items, _) = read_as(file.as_bytes(), Some(Format::Jsonl)).unwrap();
+    let shown: Vec<Result<&str, (Option<u64>, u64)>> = items
+        .iter()
+        .map(|item| item.as_ref().map(|r| r.title.as_str()).map_err(|problem| (problem.record, problem.line)))
+        .collect();
+    assert_eq!(shown, [Ok("One"), Err((Some(2), 2)), Ok("Three"), Err((Some(4), 4)), Ok("Five")]);
 }
 
 #[test]

@@ -1,10 +1,17 @@
-//! The catalogue's search, from the store to the page.
+//! The catalogue's search, from the store to the page, on both databases.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+
+mod common;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use common::Database;
 use ream_catalog::search::{Document, Engine};
 use ream_catalog::{
     Author, Catalog, ClaimFacts, Date, EditionFacts, EditionPaper, Embedder, Error, Hit, MeaningState, Mode,
@@ -52,16 +59,67 @@ fn record(title: &str, summary: &str) -> Record {
     Record { title: title.into(), summary: Some(summary.into()), ..Record::default() }
 }
 
-#[allow(clippy::unwrap_used, reason = "only called by tests")]
-async fn store(folder: &TempDir) -> Store {
-    Store::open(&format!("sqlite:{}/catalogue.db", folder.path().display())).await.unwrap()
+/// Where a catalogue lives: a database of its own, and a folder for its index.
+struct Place {
+    database: Database,
+    folder: TempDir,
 }
 
-#[allow(clippy::unwrap_used, reason = "only called by tests")]
-async fn catalog(folder: &TempDir, records: &[Record], embedder: Option<Arc<dyn Embedder>>) -> Catalog {
-    let store = store(folder).await;
+impl Place {
+    fn new(database: Database) -> Self {
+        Self { database, folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn store(&self) -> Store {
+        Store::open(&self.database.url).await.unwrap()
+    }
+
+    fn index(&self) -> PathBuf {
+        self.folder.path().join("index")
+    }
+}
+
+/// Each test on each database.
+macro_rules! on_both {
+    ($($test:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::Place::new(super::Database::sqlite())).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::Place::new(super::Database::postgres())).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    finds_marks_and_explains
+    mistakes_have_a_code_and_a_place
+    a_changed_paper_is_there_once_and_a_new_handle_replaces_the_old
+    meaning_is_off_without_an_encoder_and_says_so
+    meaning_and_words_are_fused_and_vectors_are_kept
+    similar_papers_come_with_a_reason
+    a_walk_through_the_pages_shows_every_old_hit_once_while_papers_are_added
+    a_cursor_of_another_process_goes_on_behind_its_hit_and_says_so
+    the_index_is_deleted_under_load_and_reads_go_on
+    a_first_start_shows_what_is_there_so_far
+    two_processes_share_an_index
+    an_index_of_another_store_is_built_anew
+    where_nothing_can_be_written_the_index_is_in_memory
+    each_facet_is_counted_without_its_own_choice
+    another_process_imports
+    a_cursor_whose_snapshot_is_gone_goes_on_and_says_so
+}
+
+async fn catalog(place: &Place, records: &[Record], embedder: Option<Arc<dyn Embedder>>) -> Catalog {
+    let store = place.store().await;
     store.upsert(records, &source()).await.unwrap();
-    let catalog = Catalog::open(store, &folder.path().join("index"), embedder).await.unwrap();
+    let catalog = Catalog::open(store, &place.index(), embedder).await.unwrap();
     catalog.refresh().await.unwrap();
     catalog
 }
@@ -105,16 +163,14 @@ fn facts(slug: &str, minutes: Option<f64>, verdict: &str) -> EditionFacts {
     }
 }
 
-#[tokio::test]
-async fn finds_marks_and_explains() {
-    let folder = tempfile::tempdir().unwrap();
+async fn finds_marks_and_explains(place: Place) {
     let mut first = record(
         "Trees of drafts",
         &format!("{} Speculative decoding with <b>trees</b>.", "Filler. ".repeat(60)),
     );
     first.authors = vec![Author { name: "Łukasz Kaiser".into(), affiliation: Some("Deep Lab".into()) }];
     first.date = Date::new(Some(2024), Some(5), None);
-    let catalog = catalog(&folder, &[first, record("Other things", "Nothing of the kind.")], None).await;
+    let catalog = catalog(&place, &[first, record("Other things", "Nothing of the kind.")], None).await;
     let page = catalog.search(&query("decoding tree")).await.unwrap();
     assert_eq!((titles(&page), page.total), (vec!["Trees of drafts"], 1));
     let hit = &page.hits[0];
@@ -129,10 +185,8 @@ async fn finds_marks_and_explains() {
     assert_eq!(year.values, [("2024".to_owned(), 1)]);
 }
 
-#[tokio::test]
-async fn mistakes_have_a_code_and_a_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalog = catalog(&folder, &[record("One", "")], None).await;
+async fn mistakes_have_a_code_and_a_place(place: Place) {
+    let catalog = catalog(&place, &[record("One", "")], None).await;
     let error = catalog.search(&query("naïve (one")).await.unwrap_err();
     assert_eq!((error.code(), error.position()), ("bad_query", Some(7)));
     assert_eq!(error.to_string(), "at character 7: this `(` is never closed; close it with `)`");
@@ -144,11 +198,9 @@ async fn mistakes_have_a_code_and_a_place() {
     assert_eq!(catalog.search(&query).await.unwrap_err().code(), "bad_query");
 }
 
-#[tokio::test]
-async fn a_changed_paper_is_there_once_and_a_new_handle_replaces_the_old() {
-    let folder = tempfile::tempdir().unwrap();
+async fn a_changed_paper_is_there_once_and_a_new_handle_replaces_the_old(place: Place) {
     let plain = Record { arxiv: Some("2402.05109".into()), ..record("Hydra heads", "Old words") };
-    let catalog = catalog(&folder, std::slice::from_ref(&plain), Some(Arc::new(Hashed))).await;
+    let catalog = catalog(&place, std::slice::from_ref(&plain), Some(Arc::new(Hashed))).await;
     catalog.embed_missing(&mut |_, _| {}).await.unwrap();
     assert_eq!(catalog.search(&query("hydra")).await.unwrap().hits[0].paper.handle, "2402.05109");
     let more = Record { votes: Some(3), ..plain.clone() };
@@ -174,10 +226,8 @@ async fn a_changed_paper_is_there_once_and_a_new_handle_replaces_the_old() {
     assert_eq!(catalog.meaning(), MeaningState::On { documents: 1 });
 }
 
-#[tokio::test]
-async fn meaning_is_off_without_an_encoder_and_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalog = catalog(&folder, &[record("Drafts", "")], None).await;
+async fn meaning_is_off_without_an_encoder_and_says_so(place: Place) {
+    let catalog = catalog(&place, &[record("Drafts", "")], None).await;
     assert!(matches!(catalog.meaning(), MeaningState::Off { why } if why.contains("ream data fetch minilm")));
     for mode in [Mode::Meaning, Mode::Fused] {
         let page = catalog.search(&SearchQuery { mode, ..query("drafts") }).await.unwrap();
@@ -188,15 +238,13 @@ async fn meaning_is_off_without_an_encoder_and_says_so() {
     assert!(catalog.search(&query("drafts")).await.unwrap().notes.is_empty());
 }
 
-#[tokio::test]
-async fn meaning_and_words_are_fused_and_vectors_are_kept() {
-    let folder = tempfile::tempdir().unwrap();
+async fn meaning_and_words_are_fused_and_vectors_are_kept(place: Place) {
     let records = [
         record("Guessing several tokens", "draft model proposes tokens, verified together"),
         record("Verified tokens", "unrelated"),
         record("Causal estimates", "instrument variable regression"),
     ];
-    let catalog = catalog(&folder, &records, Some(Arc::new(Hashed))).await;
+    let catalog = catalog(&place, &records, Some(Arc::new(Hashed))).await;
     let page = catalog.search(&SearchQuery { mode: Mode::Fused, ..query("tokens") }).await.unwrap();
     assert!(page.notes[0].starts_with("0 of 3 papers"), "{:?}", page.notes);
     let mut seen = Vec::new();
@@ -218,7 +266,7 @@ async fn meaning_and_words_are_fused_and_vectors_are_kept() {
     assert!(titles(&page)[..2].iter().all(|title| title.contains("tokens")));
     // Another start finds the stored vectors.
     drop(catalog);
-    let again = self::catalog(&folder, &records, Some(Arc::new(Hashed))).await;
+    let again = self::catalog(&place, &records, Some(Arc::new(Hashed))).await;
     assert_eq!(again.meaning(), MeaningState::On { documents: 3 });
     // A changed text is embedded again, and its vector is another.
     let bare = Record { title: "Bare title".into(), ..Record::default() };
@@ -232,9 +280,7 @@ async fn meaning_and_words_are_fused_and_vectors_are_kept() {
     assert_eq!(again.meaning(), MeaningState::On { documents: 4 });
 }
 
-#[tokio::test]
-async fn similar_papers_come_with_a_reason() {
-    let folder = tempfile::tempdir().unwrap();
+async fn similar_papers_come_with_a_reason(place: Place) {
     let by = |record: Record, name: &str| Record {
         authors: vec![Author { name: name.into(), affiliation: None }],
         topics: vec!["decoding".into()],
@@ -246,7 +292,7 @@ async fn similar_papers_come_with_a_reason() {
         by(record("Gardening", "Soil and water"), "Ada Lovelace"),
         record("Instruments", "Soil regression"),
     ];
-    let catalog = catalog(&folder, &records, Some(Arc::new(Hashed))).await;
+    let catalog = catalog(&place, &records, Some(Arc::new(Hashed))).await;
     catalog.embed_missing(&mut |_, _| {}).await.unwrap();
     let handle = catalog.search(&query("title:\"speculative trees\" -more")).await.unwrap().hits[0]
         .paper
@@ -285,10 +331,8 @@ fn numbered(range: std::ops::Range<usize>) -> Vec<Record> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_walk_through_the_pages_shows_every_old_hit_once_while_papers_are_added() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalog = catalog(&folder, &numbered(0..200), Some(Arc::new(Hashed))).await;
+async fn a_walk_through_the_pages_shows_every_old_hit_once_while_papers_are_added(place: Place) {
+    let catalog = catalog(&place, &numbered(0..200), Some(Arc::new(Hashed))).await;
     catalog.embed_missing(&mut |_, _| {}).await.unwrap();
     for mode in [Mode::Text, Mode::Meaning, Mode::Fused] {
         let mut query = SearchQuery { mode, limit: 13, ..query("common attention OR common") };
@@ -326,16 +370,14 @@ async fn a_walk_through_the_pages_shows_every_old_hit_once_while_papers_are_adde
     }
 }
 
-#[tokio::test]
-async fn a_cursor_of_another_process_goes_on_behind_its_hit_and_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = catalog(&folder, &numbered(0..50), None).await;
+async fn a_cursor_of_another_process_goes_on_behind_its_hit_and_says_so(place: Place) {
+    let first = catalog(&place, &numbered(0..50), None).await;
     let mut query = SearchQuery { limit: 20, ..query("common") };
     let page = first.search(&query).await.unwrap();
     let mut walked: Vec<String> = page.hits.iter().map(|hit| hit.paper.handle.clone()).collect();
     query.after = page.next;
     drop(first);
-    let second = catalog(&folder, &[], None).await;
+    let second = catalog(&place, &[], None).await;
     for _ in 0..2 {
         let page = second.search(&query).await.unwrap();
         walked.extend(page.hits.iter().map(|hit| hit.paper.handle.clone()));
@@ -347,10 +389,8 @@ async fn a_cursor_of_another_process_goes_on_behind_its_hit_and_says_so() {
     assert_eq!(query.after, None);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_index_is_deleted_under_load_and_reads_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalog = catalog(&folder, &numbered(0..3000), None).await;
+async fn the_index_is_deleted_under_load_and_reads_go_on(place: Place) {
+    let catalog = catalog(&place, &numbered(0..3000), None).await;
     let stop = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..2)
         .map(|_| {
@@ -367,7 +407,7 @@ async fn the_index_is_deleted_under_load_and_reads_go_on() {
         })
         .collect();
     for round in 0..4 {
-        let index = folder.path().join("index");
+        let index = place.index();
         match round {
             // The directory, what points at the index, its files.
             0 => std::fs::remove_dir_all(&index).unwrap(),
@@ -388,7 +428,6 @@ async fn the_index_is_deleted_under_load_and_reads_go_on() {
     }
 }
 
-#[allow(clippy::unwrap_used, reason = "only called by tests")]
 fn remove_files(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         if entry.path().is_dir() {
@@ -397,12 +436,10 @@ fn remove_files(folder: &Path) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_first_start_shows_what_is_there_so_far() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = store(&folder).await;
+async fn a_first_start_shows_what_is_there_so_far(place: Place) {
+    let store = place.store().await;
     store.upsert(&numbered(0..2000), &source()).await.unwrap();
-    let catalog = Catalog::open(store, &folder.path().join("index"), None).await.unwrap();
+    let catalog = Catalog::open(store, &place.index(), None).await.unwrap();
     // At once: nothing waits for the index.
     let page = catalog.search(&query("common")).await.unwrap();
     assert!(page.total == 2000 || page.notes.iter().any(|note| note.contains("is being built")), "{page:?}");
@@ -411,11 +448,9 @@ async fn a_first_start_shows_what_is_there_so_far() {
     assert_eq!((page.total, page.notes.len()), (2000, 0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_share_an_index() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = catalog(&folder, &numbered(0..10), None).await;
-    let second = catalog(&folder, &[], None).await;
+async fn two_processes_share_an_index(place: Place) {
+    let first = catalog(&place, &numbered(0..10), None).await;
+    let second = catalog(&place, &[], None).await;
     assert_eq!(second.search(&query("common")).await.unwrap().total, 10);
     first.store().upsert(&numbered(10..15), &source()).await.unwrap();
     first.refresh().await.unwrap();
@@ -423,32 +458,24 @@ async fn two_processes_share_an_index() {
     assert_eq!(second.search(&query("common")).await.unwrap().total, 15);
 }
 
-#[tokio::test]
-async fn an_index_of_another_store_is_built_anew() {
-    let folder = tempfile::tempdir().unwrap();
+async fn an_index_of_another_store_is_built_anew(mut place: Place) {
     for (titles, hits) in [(0..30, 30), (100..150, 50), (200..205, 5)] {
-        for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
-            if entry.path().is_file() {
-                std::fs::remove_file(entry.path()).unwrap();
-            }
-        }
-        let catalog = catalog(&folder, &numbered(titles), None).await;
+        let catalog = catalog(&place, &numbered(titles), None).await;
         let page = catalog.search(&query("common")).await.unwrap();
         assert_eq!((page.total, page.hits.len()), (hits, hits.min(20)));
+        catalog.store().close().await;
+        drop(catalog);
+        place.database = place.database.another();
     }
 }
 
-#[tokio::test]
-async fn where_nothing_can_be_written_the_index_is_in_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("index"), "a file").unwrap();
-    let catalog = catalog(&folder, &numbered(0..10), None).await;
+async fn where_nothing_can_be_written_the_index_is_in_memory(place: Place) {
+    std::fs::write(place.index(), "a file").unwrap();
+    let catalog = catalog(&place, &numbered(0..10), None).await;
     assert_eq!(catalog.search(&query("common")).await.unwrap().total, 10);
 }
 
-#[tokio::test]
-async fn each_facet_is_counted_without_its_own_choice() {
-    let folder = tempfile::tempdir().unwrap();
+async fn each_facet_is_counted_without_its_own_choice(place: Place) {
     let records: Vec<Record> = numbered(0..30)
         .into_iter()
         .enumerate()
@@ -458,7 +485,7 @@ async fn each_facet_is_counted_without_its_own_choice() {
             ..r
         })
         .collect();
-    let catalog = catalog(&folder, &records, None).await;
+    let catalog = catalog(&place, &records, None).await;
     let facets =
         vec![("year".to_owned(), "2021".to_owned()), ("organisation".to_owned(), "Lab A".to_owned())];
     let page = catalog.search(&SearchQuery { facets, ..query("common") }).await.unwrap();
@@ -467,6 +494,91 @@ async fn each_facet_is_counted_without_its_own_choice() {
     assert_eq!(counts("year"), [("2022".into(), 5), ("2021".into(), 5), ("2020".into(), 5)]);
     assert_eq!(counts("organisation"), [("Lab A".into(), 5), ("Lab B".into(), 5)]);
     assert_eq!(counts("runs"), [("no".into(), 5)]);
+}
+
+async fn a_cursor_whose_snapshot_is_gone_goes_on_and_says_so(place: Place) {
+    let catalog = catalog(&place, &numbered(0..30), None).await;
+    let first = SearchQuery { limit: 10, ..query("common") };
+    let old = catalog.search(&first).await.unwrap();
+    // More walks than snapshots are kept.
+    for more in 0..40 {
+        catalog.store().upsert(&numbered(100 + more..101 + more), &source()).await.unwrap();
+        catalog.refresh().await.unwrap();
+        assert!(catalog.search(&first).await.unwrap().next.is_some());
+    }
+    let next = SearchQuery { after: old.next, ..first.clone() };
+    let page = catalog.search(&next).await.unwrap();
+    assert!(page.notes[0].contains("since the first page"), "{:?}", page.notes);
+    assert_eq!(page.hits.len(), 10);
+    // A cursor of another query is an error.
+    let other = SearchQuery { text: "attention".into(), ..next };
+    assert_eq!(catalog.search(&other).await.unwrap_err().code(), "bad_cursor");
+}
+
+/// Two processes on one database and one index: whoever holds the index's lock writes it, whoever imports.
+async fn another_process_imports(place: Place) {
+    let server = catalog(&place, &numbered(0..10), None).await;
+    import_elsewhere(&place, 10..15);
+    server.refresh().await.unwrap();
+    let page = server.search(&query("common")).await.unwrap();
+    assert_eq!((page.total, page.notes.len()), (15, 0), "{:?}", page.notes);
+    server.store().close().await;
+    drop(server);
+    // The other process writes the index and ends; a server that has only read it takes its place.
+    let other = Other::start(&place, 15..20);
+    let server = catalog(&place, &[], None).await;
+    other.end();
+    server.store().upsert(&numbered(20..25), &source()).await.unwrap();
+    server.refresh().await.unwrap();
+    assert_eq!(server.search(&query("common")).await.unwrap().total, 25);
+    import_elsewhere(&place, 25..30);
+    server.refresh().await.unwrap();
+    assert_eq!(server.search(&query("common")).await.unwrap().total, 30);
+}
+
+/// A process that imports, tells so, and holds its catalogue until its input ends.
+struct Other {
+    process: Child,
+    // Open to the end: it may still have something to say.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Other {
+    fn start(place: &Place, papers: std::ops::Range<usize>) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "the_other_process", "--ignored", "--nocapture"]);
+        command.env("REAM_TEST_DATABASE", &place.database.url).env("REAM_TEST_INDEX", place.index());
+        command.env("REAM_TEST_PAPERS", format!("{}-{}", papers.start, papers.end));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("imported")), "the other process failed");
+        Self { process: child, _output: output }
+    }
+
+    fn end(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+fn import_elsewhere(place: &Place, papers: std::ops::Range<usize>) {
+    Other::start(place, papers).end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "started by another test"]
+async fn the_other_process() {
+    let [url, index, papers] =
+        ["DATABASE", "INDEX", "PAPERS"].map(|name| std::env::var(format!("REAM_TEST_{name}")).unwrap());
+    let (from, to) = papers.split_once('-').unwrap();
+    let store = Store::open(&url).await.unwrap();
+    store.upsert(&numbered(from.parse().unwrap()..to.parse().unwrap()), &source()).await.unwrap();
+    let catalog = Catalog::open(store, Path::new(&index), None).await.unwrap();
+    catalog.refresh().await.unwrap();
+    println!("imported");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    catalog.store().close().await;
 }
 
 /// Ten thousand papers: every word finds as many as have it, in every mode, and how long a page takes is printed (not asserted).

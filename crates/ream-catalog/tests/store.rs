@@ -53,6 +53,26 @@ fn edition(slug: &str, record: Record, verdicts: &[&str]) -> EditionPaper {
     EditionPaper { record, facts }
 }
 
+/// Titles that differ in punctuation alone are one paper, unless arXiv says that they are two.
+#[test]
+fn punctuation_alone_does_not_part_papers_and_arxiv_numbers_do() {
+    on_both(|store| async move {
+        let two =
+            [titled("NAD(P)+ in cells", Some("2401.00001")), titled("NADP+ in cells", Some("2401.00002"))];
+        let apart = put(&store, &two).await;
+        assert_eq!(apart, [("2401.00001".into(), Outcome::Added), ("2401.00002".into(), Outcome::Added)]);
+        assert!(put(&store, &two).await.iter().all(|(_, outcome)| *outcome == Outcome::Unchanged));
+        let one = [
+            titled("ATP(+) in cells", None),
+            titled("atp+, in cells", None),
+            titled("ATP+ in cells", Some("2401.00003")),
+        ];
+        let together = put(&store, &one).await;
+        assert!(together.iter().all(|(handle, _)| *handle == together[0].0), "{together:?}");
+        assert_eq!(store.count().await.unwrap().papers, 3);
+    });
+}
+
 #[test]
 fn what_is_written_is_read() {
     on_both(|store| async move {

@@ -44,7 +44,9 @@ impl FromStr for PaperDate {
     }
 }
 
-fn days_in(year: Option<u16>, month: u8) -> u8 {
+/// Days of a month, 1..=12, of the Gregorian calendar; of the longest such month where no year is known.
+#[must_use]
+pub fn days_in(year: Option<u16>, month: u8) -> u8 {
     let leap = year.is_none_or(|y| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
     match month {
         2 if leap => 29,

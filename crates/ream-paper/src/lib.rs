@@ -38,7 +38,7 @@ mod parse;
 mod place;
 mod rule;
 
-pub use date::PaperDate;
+pub use date::{PaperDate, days_in};
 pub use paper::{Better, Claim, ClaimKind, Deviation, Family, Link, Measure, Paper, PaperFigure, Scale};
 pub use parse::PaperError;
 pub use place::{Filter, Place};

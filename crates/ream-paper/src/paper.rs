@@ -172,6 +172,9 @@ pub struct Measure {
     pub tolerance: f64,
     /// What it is.
     pub text: String,
+    /// Heading of its column in the bench table of the family's page; none when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bench: String,
 }
 
 /// Which direction of a measure is good.

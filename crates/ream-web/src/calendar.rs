@@ -89,6 +89,20 @@ pub(crate) fn date(day: i64) -> Option<Date> {
     Date::new(Some(year), Some(u8::try_from(month).ok()?), Some(day))
 }
 
+/// Seconds since 1970 as HTTP writes them: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub(crate) fn http_date(seconds: i64) -> Option<String> {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let date = date(day)?;
+    let weekday = WEEKDAYS[usize::try_from(day.rem_euclid(7)).ok()?];
+    let month = MONTHS[usize::from(date.month()?.checked_sub(1)?)];
+    let (year, day) = (date.year()?, date.day()?);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    Some(format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT"))
+}
+
 /// Days since 1970-01-01 of a day of the calendar.
 fn number(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
@@ -108,6 +122,13 @@ mod tests {
         assert_eq!(date(0).unwrap().to_string(), "1970-01-01");
         assert_eq!(date(2_932_897), None, "the year 10000");
         assert_eq!(date(i64::MAX), None);
+    }
+
+    #[test]
+    fn http_writes_dates_its_own_way() {
+        // The example of RFC 9110, 5.6.7.
+        assert_eq!(http_date(784_111_777).unwrap(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(i64::MAX), None);
     }
 
     #[test]

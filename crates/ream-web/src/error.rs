@@ -94,6 +94,8 @@ impl IntoResponse for Error {
         let heading = match self.status {
             StatusCode::NOT_FOUND => "Nothing here",
             StatusCode::FORBIDDEN => "Not allowed",
+            // Addresses of pages are taken from other pages: one that is none was cut, or is of another list.
+            _ if self.code == "bad_cursor" => "This page of the list is not here",
             status if status.is_server_error() => "Something failed",
             _ => "That did not work",
         };

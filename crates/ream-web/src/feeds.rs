@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
@@ -16,10 +16,14 @@ use ream_catalog::export::{Export, Exported, Exporter, FeedHead};
 use ream_catalog::{FeedQuery, SearchQuery, Sort, Stored};
 
 use crate::address::segment;
+use crate::calendar;
+use crate::entries;
 use crate::error::{Error, Result};
 use crate::pages::feed::ListParams;
 use crate::pages::search::SearchParams;
+use crate::pages::{names, scoreboard};
 use crate::params::Params;
+use crate::runs::{RunFilter, runs_feed};
 use crate::shell::Shell;
 use crate::state::App;
 use crate::views::is_web;
@@ -33,6 +37,34 @@ const HITS: usize = 2_000;
 
 pub(crate) fn routes() -> Router<App> {
     let mut all = Router::new();
+    for form in entries::Form::ALL {
+        let extension = form.extension();
+        all = all
+            .route(
+                &format!("/scoreboard.{extension}"),
+                get(async move |app: State<App>, shell: Shell, filters: Params<scoreboard::Filters>| {
+                    scoreboard::claims_feed(&app, &shell, &filters.0, form).await
+                }),
+            )
+            .route(
+                &format!("/authors.{extension}"),
+                get(async move |app: State<App>, shell: Shell| {
+                    names::feed(&app, &shell, names::AUTHORS, form).await
+                }),
+            )
+            .route(
+                &format!("/organisations.{extension}"),
+                get(async move |app: State<App>, shell: Shell| {
+                    names::feed(&app, &shell, names::ORGANISATIONS, form).await
+                }),
+            )
+            .route(
+                &format!("/runs.{extension}"),
+                get(async move |app: State<App>, shell: Shell, filter: Params<RunFilter>| {
+                    runs_feed(&app, &shell, filter.0, form).await
+                }),
+            );
+    }
     for export in Export::ALL {
         let extension = export.extension();
         all = all
@@ -65,24 +97,41 @@ pub(crate) fn ending(name: &str) -> (&str, Option<Export>) {
     }
 }
 
+/// Another form of what a page shows: announced in its head, linked at its end.
+#[derive(Clone)]
+pub(crate) struct Alternate {
+    pub(crate) name: &'static str,
+    pub(crate) media_type: &'static str,
+    pub(crate) href: String,
+}
+
+impl Alternate {
+    /// The type loses its parameters: they are of the file, not of the link.
+    pub(crate) fn new(name: &'static str, media_type: &'static str, href: String) -> Self {
+        Self { name, media_type: media_type.split(';').next().unwrap_or(media_type), href }
+    }
+}
+
 /// The exports of a list, with their addresses.
-pub(crate) fn exports(path: &str, params: &ListParams) -> Vec<(&'static str, String)> {
+pub(crate) fn exports(path: &str, params: &ListParams) -> Vec<Alternate> {
     let params = ListParams { after: String::new(), limit: String::new(), ..params.clone() };
     each(|extension| params.address(&format!("{path}.{extension}")))
 }
 
 /// The exports of a search.
-pub(crate) fn search_exports(params: &SearchParams) -> Vec<(&'static str, String)> {
+pub(crate) fn search_exports(params: &SearchParams) -> Vec<Alternate> {
     each(|extension| params.address(&format!("/search.{extension}"), ""))
 }
 
 /// The exports of a paper.
-pub(crate) fn paper_exports(handle: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn paper_exports(handle: &str) -> Vec<Alternate> {
     each(|extension| format!("/papers/{}.{extension}", segment(handle)))
 }
 
-fn each(address: impl Fn(&str) -> String) -> Vec<(&'static str, String)> {
-    Export::ALL.into_iter().map(|export| (export.name(), address(export.extension()))).collect()
+fn each(address: impl Fn(&str) -> String) -> Vec<Alternate> {
+    let one =
+        |export: Export| Alternate::new(export.name(), export.media_type(), address(export.extension()));
+    Export::ALL.map(one).into()
 }
 
 /// One paper.
@@ -92,7 +141,7 @@ pub(crate) fn one(shell: &Shell, stored: &Stored, export: Export) -> Result<Resp
     let mut exporter = Exporter::new(export, Vec::new(), &head).map_err(|e| Error::internal(&e))?;
     write(&mut exporter, shell.origin.as_str(), stored).map_err(|e| Error::internal(&e))?;
     let body = exporter.finish().map_err(|e| Error::internal(&e))?;
-    Ok(answer(export, body))
+    Ok(answer(export.media_type(), stored.added, body))
 }
 
 fn write<W: Write>(exporter: &mut Exporter<W>, origin: &str, stored: &Stored) -> io::Result<()> {
@@ -120,9 +169,15 @@ fn head(shell: &Shell, title: &str, home: &str, path: &str, export: Export, upda
     }
 }
 
-fn answer(export: Export, body: impl Into<Body>) -> Response {
-    let headers = [(header::CONTENT_TYPE, export.media_type()), (header::CACHE_CONTROL, "no-cache")];
-    (headers, body.into()).into_response()
+/// `updated`: when the newest of it came in, seconds since 1970.
+pub(crate) fn answer(media_type: &'static str, updated: i64, body: impl Into<Body>) -> Response {
+    let headers = [(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "no-cache")];
+    let mut response = (headers, body.into()).into_response();
+    let date = calendar::http_date(updated).and_then(|date| HeaderValue::from_str(&date).ok());
+    if let Some(date) = date.filter(|_| updated > 0) {
+        response.headers_mut().insert(header::LAST_MODIFIED, date);
+    }
+    response
 }
 
 /// A list of papers; feeds are ordered by date unless the address says otherwise.
@@ -242,7 +297,7 @@ fn stream_of(
     if under_way.next.is_none() {
         let UnderWay { exporter, written, .. } = under_way;
         exporter.finish().map_err(|e| Error::internal(&e))?;
-        return Ok(answer(export, written.take()));
+        return Ok(answer(export.media_type(), head.updated, written.take()));
     }
     let chunks = stream::try_unfold(Some(under_way), async |state| {
         let Some(mut state) = state else { return Ok(None) };
@@ -259,7 +314,7 @@ fn stream_of(
         state.next = next;
         Ok::<_, io::Error>(Some((before, Some(state))))
     });
-    Ok(answer(export, Body::from_stream(chunks)))
+    Ok(answer(export.media_type(), head.updated, Body::from_stream(chunks)))
 }
 
 #[cfg(test)]

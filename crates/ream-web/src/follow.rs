@@ -11,15 +11,14 @@ use crate::state::App;
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// Looks every two seconds until the site stops. What goes wrong is told by `/healthz`, and tried again.
-pub(crate) async fn follow(app: App) {
+pub(crate) async fn follow(app: App, mut seen: Option<u64>) {
     let stopping = app.stopping();
     tokio::pin!(stopping);
     // What an earlier process left undone.
     app.embed();
-    let mut seen = None;
     loop {
         let outcome = look(&app, &mut seen).await;
-        app.set_trouble(outcome.err().map(|error| error.message));
+        app.set_trouble("follow", outcome.err().map(|error| error.message));
         tokio::select! {
             () = &mut stopping => return,
             () = tokio::time::sleep(PERIOD) => {}
@@ -29,14 +28,20 @@ pub(crate) async fn follow(app: App) {
 
 /// Judges the edition again if a run has changed since, tells the store, and lets the search index catch up.
 pub(crate) async fn look(app: &App, seen: &mut Option<u64>) -> Result<()> {
+    judge(app, seen).await?;
+    app.refresh().await
+}
+
+/// The first of it: how the claims stand. Before it there is nothing to show but papers.
+pub(crate) async fn judge(app: &App, seen: &mut Option<u64>) -> Result<()> {
     let blocking = app.clone();
     let before = *seen;
     let news = tokio::task::spawn_blocking(move || {
-        let now = stamp(&blocking.site.runs);
+        let now = stamp(&blocking.site.runs, &blocking.site.data);
         if before == Some(now) {
             return Ok(None);
         }
-        let board = Board::of(&blocking.site.edition, &blocking.site.runs);
+        let board = Board::of(&blocking.site.edition, &blocking.site.runs, &blocking.site.data);
         let rows = run_rows(&blocking.site.runs)?;
         Ok::<_, ream_lab::Error>(Some((now, board, rows)))
     })
@@ -48,7 +53,7 @@ pub(crate) async fn look(app: &App, seen: &mut Option<u64>) -> Result<()> {
         app.store().set_edition(&papers).await?;
         app.store().set_runs(&rows).await?;
         *seen = Some(now);
-        app.pages.clear();
+        app.forget();
     }
-    app.refresh().await
+    Ok(())
 }

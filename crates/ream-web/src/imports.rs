@@ -4,19 +4,15 @@ use std::collections::VecDeque;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ream_catalog::import::{Format, Limits, Stopped, import};
-use ream_catalog::{Outcome, Record, Source};
-use tokio::sync::mpsc;
+use ream_catalog::import::Limits;
+use ream_catalog::{Intake, intake};
+use serde::Serialize;
 
 use crate::error::Error;
 use crate::state::App;
 
 /// Reports that are kept.
 const KEPT: usize = 16;
-/// Problems that a report lists.
-const PROBLEMS: usize = 200;
-/// Records written at once.
-const BATCH: usize = 500;
 /// Bytes that may come out of a compressed upload.
 const UNPACKED: u64 = 512 << 20;
 
@@ -32,7 +28,7 @@ pub(crate) struct Import {
 }
 
 /// How an import stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) done: bool,
     pub(crate) added: u64,
@@ -45,6 +41,16 @@ pub(crate) struct Report {
     pub(crate) failed: Option<String>,
     /// Papers whose meaning has been computed, of how many.
     pub(crate) embedded: Option<(usize, usize)>,
+}
+
+impl Report {
+    /// What became of the records so far.
+    fn take(&mut self, so_far: &Intake) {
+        (self.added, self.merged, self.unchanged) = (so_far.added, so_far.merged, so_far.unchanged);
+        self.bad = so_far.bad;
+        self.problems = so_far.problems.iter().map(ToString::to_string).collect();
+        self.failed = so_far.stopped.as_ref().map(ToString::to_string);
+    }
 }
 
 impl Import {
@@ -99,58 +105,17 @@ pub(crate) fn start(app: &App, file: String, bytes: Vec<u8>) -> Option<usize> {
 }
 
 async fn work(app: &App, import: &Arc<Import>, bytes: Vec<u8>) -> Result<(), Error> {
-    let kind = Format::detect(&bytes[..bytes.len().min(64 * 1024)]).map_or("packed", Format::name);
-    let source = Source { kind: kind.to_owned(), name: import.file.clone() };
-    let (sender, mut batches) = mpsc::channel(2);
-    let reader = Arc::clone(import);
-    let reading = tokio::task::spawn_blocking(move || read(&reader, bytes, &sender));
-    while let Some(batch) = batches.recv().await {
-        let outcomes = app.store().upsert(&batch, &source).await?;
-        let mut report = import.lock();
-        for upsert in outcomes {
-            match upsert.outcome {
-                Outcome::Added => report.added += 1,
-                Outcome::Merged => report.merged += 1,
-                Outcome::Unchanged => report.unchanged += 1,
-            }
-        }
-    }
-    reading.await.map_err(|e| Error::internal(&e))?;
-    app.pages.clear();
+    let limits = Limits { unpacked: UNPACKED, ..Limits::default() };
+    let told = Arc::clone(import);
+    let mut tell = move |so_far: &Intake| told.lock().take(so_far);
+    let done = intake(app.store(), Cursor::new(bytes), None, limits, &import.file, &mut tell).await?;
+    import.lock().take(&done);
     app.site.catalog.refresh().await?;
+    app.forget();
     let _alone = app.embedding.lock().await;
     let progress = Arc::clone(import);
     let mut tell = move |done, all| progress.lock().embedded = Some((done, all));
     app.site.catalog.embed_missing(&mut tell).await?;
+    app.forget();
     Ok(())
-}
-
-/// Reads the file on a thread that may wait; batches go out as they fill.
-fn read(report_to: &Import, bytes: Vec<u8>, batches: &mpsc::Sender<Vec<Record>>) {
-    let limits = Limits { unpacked: UNPACKED, ..Limits::default() };
-    let mut batch = Vec::with_capacity(BATCH);
-    let outcome = import(Cursor::new(bytes), None, &limits, &mut |item| {
-        match item {
-            Ok(record) => batch.push(record),
-            Err(problem) => {
-                let mut report = report_to.lock();
-                report.bad += 1;
-                if report.problems.len() < PROBLEMS {
-                    report.problems.push(problem.to_string());
-                }
-            }
-        }
-        if batch.len() < BATCH {
-            Ok(())
-        } else {
-            batches.blocking_send(std::mem::take(&mut batch)).map_err(|_| ())
-        }
-    });
-    // What was good before the file broke off is kept.
-    if !batch.is_empty() {
-        let _ = batches.blocking_send(batch);
-    }
-    if let Err(Stopped::File(problem)) = outcome {
-        report_to.lock().failed = Some(problem.to_string());
-    }
 }

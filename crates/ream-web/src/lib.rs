@@ -11,8 +11,10 @@ mod board;
 mod cache;
 mod calendar;
 mod edition;
+mod entries;
 mod error;
 mod feeds;
+mod fetches;
 mod follow;
 mod gauge;
 mod guard;
@@ -92,9 +94,15 @@ pub async fn serve(
 ) -> Result<()> {
     site.bind = listener.local_addr().map_err(|e| Error::internal(&e))?;
     let app = App::new(site);
-    tokio::spawn(follow::follow(app.clone()));
-    let manager = app.manager.clone();
-    tokio::task::spawn_blocking(move || manager.adopt());
+    // Whoever asks meanwhile waits for it. What goes wrong is tried again, and told, by the follower.
+    let mut seen = None;
+    let _ = follow::judge(&app, &mut seen).await;
+    tokio::spawn(follow::follow(app.clone(), seen));
+    if app.can_run() {
+        tokio::spawn(runs::keep_tidy(app.clone()));
+        let manager = app.manager.clone();
+        tokio::task::spawn_blocking(move || manager.adopt());
+    }
     let stopper = app.clone();
     tokio::spawn(async move {
         stop.await;

@@ -1,15 +1,17 @@
 //! Verdicts as a reader sees them: a word, a shape, and a colour that only repeats them.
 
 use ream_lab::Verdict;
+use serde::Serialize;
 
 /// A verdict's looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Mark {
     /// The word.
     pub(crate) name: &'static str,
     /// The shape.
     pub(crate) shape: &'static str,
     /// The class of the style sheet.
+    #[serde(skip)]
     pub(crate) class: &'static str,
     /// What it means, in a sentence.
     pub(crate) meaning: &'static str,

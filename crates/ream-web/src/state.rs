@@ -1,17 +1,19 @@
 //! What every request can reach.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ream_catalog::{Similar, Store};
+use ream_catalog::Store;
 use tokio::sync::watch;
 
 use crate::Site;
 use crate::board::Board;
-use crate::cache::Pages;
+use crate::cache::{Alike, Pages, SimilarLists};
 use crate::error::Result;
+use crate::fetches::Fetches;
 use crate::guard::Secret;
 use crate::imports::Imports;
 use crate::runs::{Channels, Known, Manager, Reports};
@@ -26,12 +28,16 @@ pub(crate) struct Shared {
     pub(crate) site: Site,
     /// Pages that were just made.
     pub(crate) pages: Pages,
+    /// Similar papers that were looked for.
+    similar: SimilarLists,
+    /// Data sets that are being fetched, or were.
+    pub(crate) fetches: Fetches,
     /// Imports since the start.
     pub(crate) imports: Imports,
     /// Held by whoever computes meanings.
     pub(crate) embedding: tokio::sync::Mutex<()>,
     board: RwLock<Arc<Board>>,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<BTreeMap<&'static str, String>>,
     /// What the tokens of forms are made with.
     pub(crate) secret: Secret,
     /// Starts runs.
@@ -68,6 +74,8 @@ impl App {
         Self(Arc::new(Shared {
             site,
             pages: Pages::default(),
+            similar: SimilarLists::default(),
+            fetches: Fetches::default(),
             imports: Imports::default(),
             embedding: tokio::sync::Mutex::default(),
             board: RwLock::default(),
@@ -91,7 +99,7 @@ impl App {
     /// of what is new is computed.
     pub(crate) async fn refresh(&self) -> Result<()> {
         if self.site.catalog.refresh().await? > 0 {
-            self.pages.clear();
+            self.forget();
             self.embed();
         }
         Ok(())
@@ -102,15 +110,39 @@ impl App {
         let app = self.clone();
         tokio::spawn(async move {
             let Ok(_alone) = app.embedding.try_lock() else { return };
-            if let Err(error) = app.site.catalog.embed_missing(&mut |_, _| {}).await {
-                app.set_trouble(Some(error.to_string()));
+            let outcome = app.site.catalog.embed_missing(&mut |_, _| {}).await;
+            // Who is near in meaning is known only now.
+            if outcome.as_ref().is_ok_and(|papers| *papers > 0) {
+                app.forget();
             }
+            app.set_trouble("meaning", outcome.err().map(|error| error.to_string()));
         });
     }
 
+    /// Forgets what was made from the collection as it was.
+    pub(crate) fn forget(&self) {
+        self.pages.clear();
+        self.similar.clear();
+    }
+
     /// Papers like this one.
-    pub(crate) async fn similar(&self, handle: &str, most: usize) -> Result<Vec<Similar>> {
-        Ok(self.site.catalog.similar(handle, most).await?)
+    pub(crate) async fn similar(&self, handle: &str, most: usize) -> Result<Arc<[Alike]>> {
+        let age = match self.similar.get(handle, most) {
+            Ok(kept) => return Ok(kept),
+            Err(age) => age,
+        };
+        let found = self.site.catalog.similar(handle, most).await?;
+        let list: Arc<[Alike]> = found
+            .into_iter()
+            .map(|similar| Alike {
+                handle: similar.paper.handle,
+                title: similar.paper.record.title,
+                score: similar.score,
+                why: similar.why,
+            })
+            .collect();
+        self.similar.put(handle, most, age, &list);
+        Ok(list)
     }
 
     /// How the edition's claims stand.
@@ -122,13 +154,18 @@ impl App {
         *self.board.write().unwrap_or_else(PoisonError::into_inner) = board;
     }
 
-    /// What could not be kept current the last time.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What went wrong in the background the last time.
+    pub(crate) fn trouble(&self) -> Vec<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// Notes how a task in the background ended.
+    pub(crate) fn set_trouble(&self, task: &'static str, trouble: Option<String>) {
+        let mut all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => all.insert(task, trouble),
+            None => all.remove(task),
+        };
     }
 
     /// Whether papers can be run: only for a reader who sits at this machine. A site that answers under another name is

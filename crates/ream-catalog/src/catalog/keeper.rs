@@ -16,7 +16,7 @@ use crate::search::{Quantised, Vectors, index_error, key};
 use crate::store::{Identity, Store, Stored, StoredVector};
 
 /// Papers read from the store at once.
-const BATCH: u32 = 1000;
+const BATCH: u32 = 500;
 /// Papers between two commits while an index is being built.
 const COMMIT: usize = 20_000;
 /// Papers of the index that are looked up in the store when it is opened.

@@ -1,8 +1,6 @@
 //! What a page shows of a paper: the document that the index holds, where the words are, facets.
 
-use std::collections::BTreeMap;
-
-use crate::search::collect::FACETS;
+use crate::search::collect::{Counts, FACETS};
 use crate::search::snippet::Marks;
 use crate::search::{Document, Facet, Hit};
 use crate::store::Stored;
@@ -92,25 +90,59 @@ fn why(document: &Document, marks: &Marks, cosine: Option<f32>) -> String {
 }
 
 /// The values to show, in the order to show them.
-pub(super) fn facets(counts: &[BTreeMap<String, u64>], chosen: &[Vec<String>]) -> Vec<Facet> {
-    let mut facets = Vec::with_capacity(counts.len());
-    for ((field, counts), chosen) in FACETS.iter().zip(counts).zip(chosen) {
-        let mut values: Vec<(String, u64)> =
-            counts.iter().map(|(value, count)| (value.clone(), *count)).collect();
-        for value in chosen.iter().filter(|value| !counts.contains_key(*value)) {
-            values.push((value.clone(), 0));
-        }
-        if *field == "year" {
-            values.sort_by(|a, b| b.0.cmp(&a.0));
-        } else {
-            values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        }
-        let mut shown = 0;
+pub(super) fn facets(counts: &[Counts], chosen: &[Vec<String>]) -> Vec<Facet> {
+    let all = FACETS.iter().zip(counts).zip(chosen);
+    all.map(|((field, counts), chosen)| Facet {
+        field: (*field).to_owned(),
+        values: shown(counts, chosen, *field == "year"),
+    })
+    .collect()
+}
+
+/// The first values and the chosen ones: by falling value or by falling count.
+fn shown(counts: &Counts, chosen: &[String], by_value: bool) -> Vec<(String, u64)> {
+    let mut values: Vec<(&str, u64)> = counts.iter().map(|(value, count)| (value.as_str(), *count)).collect();
+    let absent =
+        chosen.iter().filter(|value| counts.binary_search_by(|(known, _)| known.cmp(value)).is_err());
+    values.extend(absent.map(|value| (value.as_str(), 0)));
+    let order = |a: &(&str, u64), b: &(&str, u64)| match by_value {
+        true => b.0.cmp(a.0),
+        false => b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)),
+    };
+    if values.len() > VALUES {
+        // Thousands of organisations: only those that are shown are put in order.
+        values.select_nth_unstable_by(VALUES, order);
+        let mut place = 0;
         values.retain(|(value, _)| {
-            shown += 1;
-            shown <= VALUES || chosen.contains(value)
+            place += 1;
+            place <= VALUES || chosen.iter().any(|chosen| chosen == value)
         });
-        facets.push(Facet { field: (*field).to_owned(), values });
     }
-    facets
+    values.sort_unstable_by(order);
+    values.into_iter().map(|(value, count)| (value.to_owned(), count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_twenty_values_and_the_chosen_ones() {
+        let counts: Counts =
+            (0..100).map(|i| (format!("v{i:02}"), u64::from(i % 10 == 3) * 100 + 99 - i)).collect();
+        let chosen = ["v50".to_owned(), "absent".to_owned()];
+        let found = shown(&counts, &chosen, false);
+        let mut expected: Vec<(String, u64)> = counts.clone();
+        expected.push(("absent".into(), 0));
+        expected.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let mut place = 0;
+        expected.retain(|(value, _)| {
+            place += 1;
+            place <= VALUES || chosen.contains(value)
+        });
+        assert_eq!(found, expected);
+        assert_eq!(found.len(), VALUES + 2);
+        let years: Counts = (2000..2003).map(|year: i32| (year.to_string(), 1)).collect();
+        assert_eq!(shown(&years, &[], true)[0].0, "2002");
+    }
 }

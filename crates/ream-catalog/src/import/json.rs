@@ -61,9 +61,14 @@ fn array(
         }
         let end = value(source, &mut text, sink.limits.record)?;
         let read = match end {
-            End::Whole => serde_json::from_slice(&text).map_err(|error| not_json(&error)).and_then(map),
+            End::Whole => serde_json::from_slice(&text)
+                .map_err(|error| swallowing(&error, line, source.line))
+                .and_then(map),
             End::TooLong => Err(too_long(sink.limits.record)),
-            End::Missing => Err(Fault::new("it does not end before the file does", "a whole JSON value")),
+            End::Missing => Err(Fault::new(
+                "it does not end before the file does, so records after it could not be separated from it",
+                "a whole JSON value",
+            )),
         };
         sink.record(line, read)?;
     }
@@ -133,6 +138,16 @@ fn object(
 
 pub(crate) fn not_json(error: &serde_json::Error) -> Fault {
     Fault::new(format!("it cannot be read: {error}"), "a JSON object with the format's fields")
+}
+
+/// An array has nothing but brackets and quotes to part its elements: where one is damaged, what was taken for it may be several.
+fn swallowing(error: &serde_json::Error, first: u64, last: u64) -> Fault {
+    let fault = not_json(error);
+    if first == last {
+        return fault;
+    }
+    let what = format!("{}; records up to line {last} could not be separated from it", fault.what);
+    Fault::new(what, fault.wanted)
 }
 
 pub(crate) fn too_long(limit: usize) -> Fault {

@@ -46,14 +46,17 @@ pub(crate) struct Found {
     pub(crate) key: u64,
 }
 
+/// How many hits have each value of a facet, in the order of the values.
+pub(crate) type Counts = Vec<(String, u64)>;
+
 /// What a pass brings home.
 #[derive(Debug, Default)]
 pub(crate) struct Harvest {
     pub(crate) total: usize,
     /// Best first; equal ranks by handle.
     pub(crate) top: Vec<Found>,
-    /// Counts by value, for each of [`FACETS`]; empty where they were not asked for.
-    pub(crate) facets: Vec<BTreeMap<String, u64>>,
+    /// For each of [`FACETS`]; empty where they were not asked for.
+    pub(crate) facets: Vec<Counts>,
 }
 
 /// The collector of a pass.
@@ -135,26 +138,53 @@ impl FacetColumn {
         }
     }
 
-    fn harvest(self) -> io::Result<BTreeMap<String, u64>> {
-        let mut found = BTreeMap::new();
+    fn harvest(self) -> io::Result<Counts> {
         match self.values {
             Values::Text(column, counts) => {
-                let mut text = String::new();
-                for (ord, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-                    text.clear();
-                    if column.ord_to_str(ord as u64, &mut text)? {
-                        found.insert(text.clone(), count);
-                    }
-                }
+                let ords: Vec<u64> =
+                    (0..).zip(&counts).filter(|(_, n)| **n > 0).map(|(ord, _)| ord).collect();
+                let mut found = Counts::with_capacity(ords.len());
+                let mut counts = counts.into_iter().filter(|count| *count > 0);
+                // In one walk: a value by itself costs the walk through half a block of the dictionary.
+                column.dictionary().sorted_ords_to_term_cb(&ords, |value| {
+                    let value = String::from_utf8_lossy(value).into_owned();
+                    found.extend(counts.next().map(|count| (value, count)));
+                })?;
+                Ok(found)
             }
             Values::Number(_, counts) => {
-                found.extend(counts.into_iter().map(|(number, count)| (number.to_string(), count)));
+                let mut found: Counts = counts.into_iter().map(|(n, count)| (n.to_string(), count)).collect();
+                found.sort_unstable();
+                Ok(found)
             }
-            Values::Absent => {}
+            Values::Absent => Ok(Counts::new()),
         }
-        Ok(found)
     }
 }
+
+/// Adds up two lists in the order of their values.
+fn add(a: Counts, b: Counts) -> Counts {
+    if a.is_empty() {
+        return b;
+    }
+    let mut sum = Counts::with_capacity(a.len().max(b.len()));
+    let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
+    while let (Some((left, _)), Some((right, _))) = (a.peek(), b.peek()) {
+        match left.cmp(right) {
+            Ordering::Less => sum.extend(a.next()),
+            Ordering::Greater => sum.extend(b.next()),
+            Ordering::Equal => {
+                let both = a.next().zip(b.next());
+                sum.extend(both.map(|((value, x), (_, y))| (value, x + y)));
+            }
+        }
+    }
+    sum.extend(a.chain(b));
+    sum
+}
+
+/// The ordinal of a hit without a handle, which no written document is.
+const NO_HANDLE: u64 = u64::MAX;
 
 /// A hit of one segment; the greatest is the worst, for a heap that drops it.
 struct Candidate {
@@ -234,7 +264,7 @@ impl Collector for Pass {
 
     fn merge_fruits(&self, fruits: Vec<io::Result<Harvest>>) -> tantivy::Result<Harvest> {
         let mut all = Harvest {
-            facets: vec![BTreeMap::new(); if self.counted { FACETS.len() } else { 0 }],
+            facets: vec![Counts::new(); if self.counted { FACETS.len() } else { 0 }],
             ..Harvest::default()
         };
         for fruit in fruits {
@@ -242,7 +272,7 @@ impl Collector for Pass {
             all.total += fruit.total;
             all.top.extend(fruit.top);
             for (sum, part) in all.facets.iter_mut().zip(fruit.facets) {
-                part.into_iter().for_each(|(value, count)| *sum.entry(value).or_default() += count);
+                *sum = add(std::mem::take(sum), part);
             }
         }
         all.top.sort_by(|a, b| a.rank.order(b.rank).then_with(|| a.handle.cmp(&b.handle)));
@@ -312,7 +342,7 @@ impl SegmentCollector for SegmentPass {
         if full && self.best.peek().is_none_or(|worst| rank.order(worst.rank) == Ordering::Greater) {
             return;
         }
-        let handle = self.handles.as_ref().and_then(|column| column.ords().first(doc)).unwrap_or(u64::MAX);
+        let handle = self.handles.as_ref().and_then(|column| column.ords().first(doc)).unwrap_or(NO_HANDLE);
         if let Some((last, first_behind)) = self.after {
             let shown = match rank.order(last) {
                 Ordering::Less => true,
@@ -330,14 +360,16 @@ impl SegmentCollector for SegmentPass {
     }
 
     fn harvest(self) -> io::Result<Harvest> {
-        let mut top = Vec::with_capacity(self.best.len());
-        for Candidate { rank, handle, doc } in self.best.into_sorted_vec() {
-            let mut text = String::new();
-            if let Some(column) = &self.handles {
-                column.ord_to_str(handle, &mut text)?;
-            }
-            top.push(Found { rank, handle: text, key: self.keys.first(doc).unwrap_or_default() });
-        }
+        let best = self.best.into_sorted_vec();
+        let mut names = names(self.handles.as_ref(), &best)?;
+        let top = best
+            .into_iter()
+            .map(|Candidate { rank, handle, doc }| Found {
+                rank,
+                handle: names.remove(&handle).unwrap_or_default(),
+                key: self.keys.first(doc).unwrap_or_default(),
+            })
+            .collect();
         let facets = if self.counted {
             self.facets.into_iter().map(FacetColumn::harvest).collect::<io::Result<_>>()?
         } else {
@@ -345,6 +377,21 @@ impl SegmentCollector for SegmentPass {
         };
         Ok(Harvest { total: self.total, top, facets })
     }
+}
+
+/// The handles of candidates by their ordinals, in one walk through the dictionary.
+fn names(handles: Option<&StrColumn>, best: &[Candidate]) -> io::Result<HashMap<u64, String>> {
+    let mut names = HashMap::with_capacity(best.len());
+    let Some(column) = handles else { return Ok(names) };
+    let mut ords: Vec<u64> =
+        best.iter().map(|candidate| candidate.handle).filter(|ord| *ord != NO_HANDLE).collect();
+    ords.sort_unstable();
+    let mut next = ords.iter();
+    column.dictionary().sorted_ords_to_term_cb(&ords, |handle| {
+        let handle = String::from_utf8_lossy(handle).into_owned();
+        names.extend(next.next().map(|ord| (*ord, handle)));
+    })?;
+    Ok(names)
 }
 
 /// Collects the keys of all hits.

@@ -1,6 +1,6 @@
 //! A search on one snapshot: words, meaning, or both.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tantivy::collector::Count;
@@ -8,7 +8,7 @@ use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Quer
 use tantivy::{Searcher, Term};
 
 use super::Mode;
-use super::collect::{Found, Harvest, Keys, Pass, Rank, Ranking};
+use super::collect::{Counts, Found, Harvest, Keys, Pass, Rank, Ranking};
 use super::compile::Compiler;
 use super::query::Node;
 use super::schema::Fields;
@@ -51,7 +51,7 @@ pub(crate) struct Outcome {
     pub(crate) hits: Vec<Found>,
     pub(crate) more: bool,
     pub(crate) total: usize,
-    pub(crate) facets: Vec<BTreeMap<String, u64>>,
+    pub(crate) facets: Vec<Counts>,
     pub(crate) notes: Vec<String>,
     pub(crate) marks: Marks,
     /// Cosines of the papers near in meaning.

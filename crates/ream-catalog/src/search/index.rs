@@ -7,6 +7,7 @@
 //! ```
 //! Nothing here is worth saving: whatever is wrong, a new folder is begun and filled from the store.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +15,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tantivy::indexer::IndexWriterOptions;
-use tantivy::query::{AllQuery, ConstScoreQuery};
+use tantivy::query::{AllQuery, ConstScoreQuery, TermSetQuery};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyError};
 
 use super::analysis::register;
 use super::collect::Pass;
+use super::queue::{Queue, Waiting};
 use super::schema::{Document, Fields, VERSION};
 
 /// Memory that the writer fills before it writes a segment, bytes.
@@ -45,7 +47,7 @@ pub(crate) struct TextIndex {
     index: Index,
     fields: Fields,
     reader: IndexReader,
-    writer: Option<IndexWriter>,
+    writer: Option<(IndexWriter<Waiting>, Queue)>,
     home: Home,
 }
 
@@ -184,26 +186,35 @@ impl TextIndex {
             .unwrap_or(0)
     }
 
-    /// Puts papers in, each once: an older version goes, and so do versions under other handles.
+    /// Puts papers in, each once: an older version goes, and so do versions under other handles. Of two under one handle the later stays.
     pub(crate) fn put<'a>(
         &mut self,
         papers: impl IntoIterator<Item = (&'a Document, &'a [String])>,
     ) -> tantivy::Result<()> {
         let fields = self.fields;
-        let writer = self.writer()?;
-        for (paper, former) in papers {
-            writer.delete_term(fields.key_term(&paper.handle));
-            for handle in former {
-                writer.delete_term(fields.key_term(handle));
-            }
-            writer.add_document(fields.document(paper))?;
+        let mut last = BTreeMap::new();
+        let mut replaced = BTreeSet::new();
+        for (place, (paper, former)) in papers.into_iter().enumerate() {
+            replaced.extend(former.iter().chain([&paper.handle]).map(|handle| fields.key_term(handle)));
+            last.insert(paper.handle.as_str(), (place, paper));
+        }
+        if last.is_empty() {
+            return Ok(());
+        }
+        let mut papers: Vec<(usize, &Document)> = last.into_values().collect();
+        papers.sort_by_key(|(place, _)| *place);
+        let (writer, queue) = self.writer()?;
+        // One deletion a batch: one a paper would keep a table of term weights for each until the next commit, 1 KiB or more.
+        writer.delete_query(Box::new(TermSetQuery::new(replaced)))?;
+        for (_, paper) in papers {
+            writer.add_document(queue.wait(fields.document(paper)))?;
         }
         Ok(())
     }
 
     /// Makes what was put in visible and lasting, as of a change of the store.
     pub(crate) fn commit(&mut self, change: i64) -> tantivy::Result<()> {
-        let mut commit = self.writer()?.prepare_commit()?;
+        let mut commit = self.writer()?.0.prepare_commit()?;
         commit.set_payload(&change.to_string());
         commit.commit()?;
         self.reader.reload()
@@ -217,22 +228,23 @@ impl TextIndex {
     /// Gives the writer's memory and threads back.
     pub(crate) fn rest(&mut self) -> tantivy::Result<()> {
         match self.writer.take() {
-            Some(writer) => writer.wait_merging_threads(),
+            Some((writer, _)) => writer.wait_merging_threads(),
             None => Ok(()),
         }
     }
 
-    fn writer(&mut self) -> tantivy::Result<&mut IndexWriter> {
+    fn writer(&mut self) -> tantivy::Result<&mut (IndexWriter<Waiting>, Queue)> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
             // One thread: documents keep their order; a laptop has other work too.
-            None => self.index.writer_with_options(
-                IndexWriterOptions::builder()
+            None => {
+                let options = IndexWriterOptions::builder()
                     .num_worker_threads(1)
                     .memory_budget_per_thread(WRITER_MEMORY)
                     .num_merge_threads(1)
-                    .build(),
-            )?,
+                    .build();
+                (self.index.writer_with_options(options)?, Queue::new())
+            }
         };
         Ok(self.writer.insert(writer))
     }

@@ -32,6 +32,7 @@ mod excluded;
 pub(crate) mod execute;
 pub(crate) mod index;
 mod query;
+mod queue;
 mod schema;
 pub(crate) mod similar;
 pub(crate) mod snippet;

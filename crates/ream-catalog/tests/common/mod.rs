@@ -35,6 +35,11 @@ impl Database {
         Self { url: server.url(&name), name: "postgres", _dir: None }
     }
 
+    /// An empty one of the same kind.
+    pub(crate) fn another(&self) -> Self {
+        if self.name == "sqlite" { Self::sqlite() } else { Self::postgres() }
+    }
+
     /// This binary's server, started when first needed.
     pub(crate) fn server() -> &'static Server {
         static SERVER: OnceLock<Server> = OnceLock::new();

@@ -1,14 +1,18 @@
-//! Claims, families, runs.
+//! Claims, verdicts, families, the order of lists.
 
-use axum::extract::State;
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
 use axum::response::Response;
-use ream_catalog::RunRow;
+use ream_catalog::{Sort, ranking};
 use ream_paper::Family;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::papers::stored;
 use super::{Result, json};
-use crate::error::Error;
-use crate::pages::scoreboard::{Filters, kept};
+use crate::marks::Mark;
+use crate::pages::now;
+use crate::pages::scoreboard::{Filters, about, family_named, kept};
 use crate::params::ApiParams;
 use crate::state::App;
 
@@ -45,28 +49,94 @@ pub(super) async fn families(State(app): State<App>) -> Result<Response> {
     json(&Family::ALL.map(row))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct RunsParams {
-    /// Short name of a paper.
-    paper: String,
-    limit: String,
+/// A family with its papers.
+#[derive(Serialize)]
+struct FamilyData<'a> {
+    name: &'static str,
+    about: &'static str,
+    papers: Vec<Bench<'a>>,
 }
 
-/// `GET /runs`
-pub(super) async fn runs(
-    State(app): State<App>,
-    ApiParams(params): ApiParams<RunsParams>,
-) -> Result<Response> {
-    let limit = match params.limit.as_str() {
-        "" => 100,
-        text => text
-            .parse()
-            .ok()
-            .filter(|n| (1..=1000).contains(n))
-            .ok_or_else(|| Error::bad_request("bad_query", "limit is a number from 1 to 1000."))?,
-    };
-    let paper = Some(params.paper.as_str()).filter(|p| !p.is_empty());
-    let rows: Vec<RunRow> = app.store().runs(paper, limit).await?;
-    json(&rows)
+/// A paper in the table of its family.
+#[derive(Serialize)]
+struct Bench<'a> {
+    slug: &'a str,
+    title: &'a str,
+    topic: &'a str,
+    runs: bool,
+    claims: usize,
+    verdicts: BTreeMap<&'static str, usize>,
+    minutes: Option<f64>,
+    expected_minutes: Option<f64>,
+}
+
+/// `GET /families/{family}`
+pub(super) async fn family(State(app): State<App>, Path(name): Path<String>) -> Result<Response> {
+    let family = family_named(&name)?;
+    let board = app.board();
+    let entries = app.site.edition.entries.iter().filter(|entry| entry.paper.family == family);
+    let bench = entries.map(|entry| {
+        let shown = board.papers.get(&entry.paper.slug);
+        let mut verdicts = BTreeMap::new();
+        for report in shown.map(|shown| shown.reports.as_slice()).unwrap_or_default() {
+            *verdicts.entry(report.verdict.name()).or_default() += 1;
+        }
+        Bench {
+            slug: &entry.paper.slug,
+            title: &entry.paper.title,
+            topic: &entry.paper.topic,
+            runs: entry.system.is_some(),
+            claims: entry.paper.claims.len(),
+            verdicts,
+            minutes: shown.and_then(|shown| shown.minutes),
+            expected_minutes: shown.and_then(|shown| shown.expected),
+        }
+    });
+    json(&FamilyData { name: family.name(), about: about(family), papers: bench.collect() })
+}
+
+/// `GET /verdicts`
+pub(super) async fn verdicts() -> Result<Response> {
+    json(&Mark::all())
+}
+
+/// An order with how it is computed, or why a paper stands where it does.
+#[derive(Serialize)]
+struct OrderRow {
+    sort: &'static str,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Change {
+    version: u32,
+    date: &'static str,
+    text: &'static str,
+}
+
+#[derive(Serialize)]
+struct Ranking {
+    version: u32,
+    formulas: Vec<OrderRow>,
+    changes: Vec<Change>,
+}
+
+/// `GET /ranking`
+pub(super) async fn orders() -> Result<Response> {
+    let formula = |sort: Sort| OrderRow { sort: sort.name(), text: ranking::formula(sort).to_owned() };
+    let change =
+        |(version, date, text): &(u32, &'static str, &'static str)| Change { version: *version, date, text };
+    json(&Ranking {
+        version: ranking::VERSION,
+        formulas: Sort::ALL.into_iter().map(formula).collect(),
+        changes: ranking::CHANGES.iter().map(change).collect(),
+    })
+}
+
+/// `GET /papers/{handle}/ranking`
+pub(super) async fn why(State(app): State<App>, Path(handle): Path<String>) -> Result<Response> {
+    let paper = stored(&app, &handle).await?;
+    let now = now();
+    let row = |sort: Sort| OrderRow { sort: sort.name(), text: ranking::explain(&paper, sort, now) };
+    json(&Sort::ALL.map(row))
 }

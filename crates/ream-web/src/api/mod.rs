@@ -1,7 +1,10 @@
 //! `/api/v1`: what the pages show, as JSON. Errors are problem documents (RFC 9457) with stable codes.
 
 mod claims;
+mod data;
+mod imports;
 mod papers;
+mod runs;
 
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -25,6 +28,8 @@ fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/papers", get(papers::list)),
         ("/papers/{handle}", get(papers::one)),
         ("/papers/{handle}/similar", get(papers::similar)),
+        ("/papers/{handle}/ranking", get(claims::why)),
+        ("/papers/{handle}/system", get(runs::system)),
         ("/search", get(papers::search)),
         ("/counts", get(papers::counts)),
         ("/authors", get(papers::authors)),
@@ -33,7 +38,15 @@ fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/organisations/{handle}", get(papers::organisation)),
         ("/claims", get(claims::claims)),
         ("/families", get(claims::families)),
-        ("/runs", get(claims::runs)),
+        ("/families/{family}", get(claims::family)),
+        ("/verdicts", get(claims::verdicts)),
+        ("/ranking", get(claims::orders)),
+        ("/runs", get(runs::runs)),
+        ("/runs/{id}", get(runs::run)),
+        ("/compare", get(runs::compare)),
+        ("/imports/{number}", get(imports::report)),
+        ("/data", get(data::all)),
+        ("/data/{id}", get(data::one)),
         ("/openapi.json", get(openapi)),
     ]
 }
@@ -47,7 +60,8 @@ pub(crate) fn routes() -> Router<App> {
 }
 
 async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], OPENAPI)
+        .into_response()
 }
 
 async fn nothing() -> Problem {

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use ream_catalog::{FeedQuery, Named, Names, Sort, Stored};
 use ream_lab::ClaimReport;
+use ream_paper::Deviation;
 use serde::{Deserialize, Serialize};
 
 use super::{Result, json};
@@ -36,11 +37,38 @@ struct Paper<'a> {
     /// Its claims in full; only where one paper is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     claims: Option<&'a [ClaimReport]>,
+    /// What running it takes; only there, and where it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<SystemRow>,
+    /// Where the experiments differ from the paper's, and remarks; only there.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    deviations: &'a [Deviation],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notes: &'a [String],
+}
+
+/// What running a paper takes.
+#[derive(Serialize)]
+struct SystemRow {
+    command: String,
+    /// Of the last full run.
+    minutes: Option<f64>,
+    /// Of one seed, as the system expects.
+    expected_minutes: Option<f64>,
+    /// When the claims were measured, seconds since 1970.
+    measured: Option<i64>,
 }
 
 impl<'a> Paper<'a> {
     fn new(paper: &'a Stored) -> Self {
-        Self { url: format!("/papers/{}", segment(&paper.handle)), paper, claims: None }
+        Self {
+            url: format!("/papers/{}", segment(&paper.handle)),
+            paper,
+            claims: None,
+            system: None,
+            deviations: &[],
+            notes: &[],
+        }
     }
 }
 
@@ -63,7 +91,7 @@ pub(super) async fn list(
     page(&app, &params, |_| {}).await
 }
 
-async fn stored(app: &App, handle: &str) -> Result<Stored> {
+pub(super) async fn stored(app: &App, handle: &str) -> Result<Stored> {
     let missing = || Error::not_found(format!("There is no paper “{handle}” here."));
     Ok(app.store().get(handle).await?.ok_or_else(missing)?)
 }
@@ -73,7 +101,20 @@ pub(super) async fn one(State(app): State<App>, Path(handle): Path<String>) -> R
     let paper = stored(&app, &handle).await?;
     let slug = paper.edition.as_ref().map(|e| e.slug.as_str());
     let shown = slug.and_then(|slug| app.board().papers.get(slug).map(Arc::clone));
-    json(&Paper { claims: shown.as_ref().map(|s| s.reports.as_slice()), ..Paper::new(&paper) })
+    let entry = slug.and_then(|slug| app.site.edition.get(slug).ok());
+    let system = entry.filter(|entry| entry.system.is_some()).zip(shown.as_deref());
+    json(&Paper {
+        claims: shown.as_ref().map(|s| s.reports.as_slice()),
+        system: system.map(|(entry, shown)| SystemRow {
+            command: shown.command(&entry.paper.slug),
+            minutes: shown.minutes,
+            expected_minutes: shown.expected,
+            measured: shown.measured,
+        }),
+        deviations: entry.map(|entry| entry.paper.deviations.as_slice()).unwrap_or_default(),
+        notes: entry.map(|entry| entry.paper.notes.as_slice()).unwrap_or_default(),
+        ..Paper::new(&paper)
+    })
 }
 
 /// A similar paper.
@@ -92,13 +133,13 @@ pub(super) async fn similar(State(app): State<App>, Path(handle): Path<String>) 
     let rows: Vec<SimilarRow> = app
         .similar(&paper.handle, 20)
         .await?
-        .into_iter()
-        .map(|s| SimilarRow {
-            url: format!("/papers/{}", segment(&s.paper.handle)),
-            handle: s.paper.handle,
-            title: s.paper.record.title,
-            score: s.score,
-            why: s.why,
+        .iter()
+        .map(|alike| SimilarRow {
+            url: format!("/papers/{}", segment(&alike.handle)),
+            handle: alike.handle.clone(),
+            title: alike.title.clone(),
+            score: alike.score,
+            why: alike.why.clone(),
         })
         .collect();
     json(&rows)

@@ -7,7 +7,8 @@
 //! 2. [`limits`]: size of the head and of the body, time of an answer, panics;
 //! 3. [`origin`]: the host asked for is this site, or another name was made to point here (DNS rebinding); whoever sends an
 //!    `Origin` is this site; pages of other sites can link here and do nothing else;
-//! 4. [`csrf`]: what changes something carries a token that only a page of this process can know.
+//! 4. [`csrf`]: what changes something carries a token that only a page of this process can know;
+//! 5. [`validate`]: what a reader has already is not sent again.
 //!
 //! Bound to anything but loopback, the site answers no request that changes something.
 
@@ -16,14 +17,18 @@ mod limits;
 mod listen;
 mod origin;
 mod policy;
+mod validate;
 
 use axum::Router;
 use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
+use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 pub(crate) use csrf::Secret;
 pub(crate) use listen::serve;
 pub(crate) use policy::random;
+pub(crate) use validate::tag;
 
 use crate::state::App;
 
@@ -39,9 +44,20 @@ pub(crate) struct Marks {
 /// Puts the protections around all routes. Layers added here see every request; the last one sees it first.
 pub(crate) fn protect(routes: Router<App>, app: &App) -> Router<App> {
     let routes = routes
+        .layer(from_fn(validate::check))
         .layer(from_fn_with_state(app.clone(), csrf::check))
         .layer(from_fn_with_state(app.clone(), origin::check));
-    limits::around(routes, app).layer(from_fn(policy::policy))
+    let routes = limits::around(routes, app);
+    // On the reader's own machine packing costs more than it saves. Elsewhere nothing can be changed from a page, so none
+    // holds a secret that the length of a packed answer could tell (BREACH).
+    let routes = if app.can_run() { routes } else { routes.layer(compression()) };
+    routes.layer(from_fn(policy::policy))
+}
+
+/// Packs what is text and not an event stream, at the level that costs least.
+fn compression() -> CompressionLayer<And<SizeAbove, NotForContentType>> {
+    let when = SizeAbove::new(1024).and(NotForContentType::SSE);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(when)
 }
 
 /// Whether a request with this method may change something.

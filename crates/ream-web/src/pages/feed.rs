@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::address::address;
 use crate::calendar::{self, Period};
 use crate::error::{Error, Result};
+use crate::feeds::Alternate;
 use crate::pages::{cached, fresh, now};
 use crate::params::Params;
 use crate::shell::Shell;
@@ -243,7 +244,9 @@ struct Feed<'a> {
     papers: String,
     imported: String,
     verdicts: Vec<(crate::marks::Mark, u64)>,
-    exports: Vec<(&'static str, String)>,
+    exports: Vec<Alternate>,
+    /// What to try first.
+    try_first: Option<String>,
 }
 
 /// `/`
@@ -291,6 +294,7 @@ pub(crate) async fn feed(
             .filter_map(|mark| counts.claims.get(mark.name).map(|n| (mark, *n)))
             .collect(),
         exports: crate::feeds::exports("/feed", &params),
+        try_first: app.board().first.clone(),
     };
     fresh(&app, here, &feed)
 }

@@ -1,23 +1,25 @@
 //! Pages that are read.
 
+mod data;
 pub(crate) mod feed;
 mod import;
-mod names;
+pub(crate) mod names;
 mod paper;
 mod ranking;
 pub(crate) mod scoreboard;
 pub(crate) mod search;
+mod side_by_side;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use askama::Template;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
+use crate::cache::Page;
 use crate::error::{Error, Result};
 use crate::marks::Mark;
 use crate::shell::Shell;
@@ -38,6 +40,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/authors/{handle}", get(names::author))
         .route("/organisations", get(names::organisations))
         .route("/organisations/{handle}", get(names::organisation))
+        .route("/data", get(data::all))
+        .route("/data/{id}", get(data::one))
+        .route("/data/{id}/fetch", post(data::fetch))
         .route("/ranking", get(ranking::ranking))
         .route("/import", import::routes())
         .route("/import/{number}", get(import::report))
@@ -55,14 +60,18 @@ pub(crate) fn page(template: &impl Template) -> Result<Response> {
 
 /// Answers with a rendered template that is the same for every reader, and keeps it for a moment.
 pub(crate) fn fresh(app: &App, address: &str, template: &impl Template) -> Result<Response> {
-    let page = Bytes::from(template.render()?);
+    let page = Page::new(template.render()?.into());
     app.pages.put(address, page.clone());
     Ok(cached(page))
 }
 
 /// Answers with a page that was kept.
-pub(crate) fn cached(page: Bytes) -> Response {
-    (HEADERS, page).into_response()
+pub(crate) fn cached(page: Page) -> Response {
+    let mut response = (HEADERS, page.html).into_response();
+    if let Some(tag) = page.tag {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 /// Seconds since 1970.
@@ -71,12 +80,9 @@ pub(crate) fn now() -> i64 {
     since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// `ok`, and what could not be kept current, if anything.
+/// `ok`, and what went wrong in the background, if anything.
 async fn healthz(State(app): State<App>) -> String {
-    match app.trouble() {
-        Some(trouble) => format!("ok\nnot current: {trouble}\n"),
-        None => "ok\n".to_owned(),
-    }
+    app.trouble().iter().fold("ok\n".to_owned(), |said, trouble| format!("{said}not current: {trouble}\n"))
 }
 
 async fn nothing() -> Error {
@@ -93,10 +99,11 @@ async fn wrong_method() -> Error {
 struct About<'a> {
     shell: &'a Shell,
     marks: [Mark; 6],
+    try_first: Option<String>,
 }
 
-async fn about(shell: Shell) -> Result<Response> {
-    page(&About { shell: &shell, marks: Mark::all() })
+async fn about(State(app): State<App>, shell: Shell) -> Result<Response> {
+    page(&About { shell: &shell, marks: Mark::all(), try_first: app.board().first.clone() })
 }
 
 #[derive(Template)]

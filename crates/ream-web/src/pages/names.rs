@@ -1,16 +1,19 @@
 //! Authors and organisations.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use ream_catalog::{FeedQuery, Named, Names, Sort};
+use ream_catalog::{FeedQuery, Named, Names, Sort, Stored};
 use serde::Deserialize;
 
 use crate::address::{address, segment};
+use crate::entries::{self, Feed, Form};
 use crate::error::{Error, Result};
-use crate::feeds;
+use crate::feeds::{self, Alternate};
 use crate::pages::feed::{Choice, ListParams, PeriodView, next, period_view, periods, sorts};
-use crate::pages::page;
+use crate::pages::{now, page};
 use crate::params::Params;
 use crate::shell::Shell;
 use crate::state::App;
@@ -19,18 +22,22 @@ use crate::views::{Card, Linked, count};
 /// Names and papers of a page.
 const NAMES: u32 = 300;
 const PAPERS: u32 = 30;
+/// Names of a feed, and the newest papers among which they are looked for.
+const NEWS: usize = 50;
+const LOOKED_AT: u32 = 100;
 
 /// What is said of a kind of names.
 #[derive(Clone, Copy)]
-struct Kind {
+pub(crate) struct Kind {
     names: Names,
     path: &'static str,
     one: &'static str,
     many: &'static str,
 }
 
-const AUTHORS: Kind = Kind { names: Names::Authors, path: "/authors", one: "author", many: "Authors" };
-const ORGANISATIONS: Kind =
+pub(crate) const AUTHORS: Kind =
+    Kind { names: Names::Authors, path: "/authors", one: "author", many: "Authors" };
+pub(crate) const ORGANISATIONS: Kind =
     Kind { names: Names::Organisations, path: "/organisations", one: "organisation", many: "Organisations" };
 
 #[derive(Default, Deserialize)]
@@ -48,6 +55,7 @@ struct NamesPage<'a> {
     names: Vec<(Linked, String)>,
     first: String,
     next: String,
+    exports: Vec<Alternate>,
 }
 
 /// `/authors`
@@ -82,7 +90,46 @@ async fn names(app: &App, shell: &Shell, params: &NamesParams, kind: Kind) -> Re
             .as_ref()
             .map(|next| address(kind.path, [("after", next.as_str())]))
             .unwrap_or_default(),
+        exports: entries::alternates(|extension| format!("{}.{extension}", kind.path)),
     })
+}
+
+/// Who has written the newest papers, or stands behind them: an entry for each, with its newest paper. The list itself
+/// is ordered by numbers of papers, which are no news.
+pub(crate) async fn feed(app: &App, shell: &Shell, kind: Kind, form: Form) -> Result<Response> {
+    let query = FeedQuery { sort: Sort::Newest, limit: LOOKED_AT, now: now(), ..FeedQuery::default() };
+    let papers = app.store().feed(&query).await?.items;
+    let mut met = BTreeSet::new();
+    let mut found = Vec::new();
+    for paper in &papers {
+        for name in written(kind, paper) {
+            if found.len() == NEWS || !met.insert(name) {
+                continue;
+            }
+            let Some(named) = app.store().named(kind.names, name).await? else { continue };
+            found.push(entries::Entry {
+                id: format!("urn:ream:{}:{}", kind.one, named.handle),
+                title: format!("{}: {}", named.name, count(named.papers, "paper")),
+                text: format!("The newest: {}", paper.record.title),
+                page: format!("{}/{}", kind.path, segment(&named.handle)),
+                seconds: paper.added,
+                tags: Vec::new(),
+            });
+        }
+    }
+    // Two spellings of one name are one entry.
+    let mut ids = BTreeSet::new();
+    found.retain(|entry| ids.insert(entry.id.clone()));
+    let own = format!("{}.{}", kind.path, form.extension());
+    let title = format!("ream: {}s with new papers", kind.one);
+    Feed::new(shell, &title, kind.path, &own, found).answer(form)
+}
+
+fn written(kind: Kind, paper: &Stored) -> Vec<&str> {
+    match kind.names {
+        Names::Organisations => paper.record.organisations.iter().map(String::as_str).collect(),
+        _ => paper.record.authors.iter().map(|author| author.name.as_str()).collect(),
+    }
 }
 
 #[derive(Template)]
@@ -98,8 +145,7 @@ struct NamePage<'a> {
     cards: Vec<Card>,
     first: String,
     next: String,
-    feed: String,
-    exports: Vec<(&'static str, String)>,
+    exports: Vec<Alternate>,
 }
 
 /// `/authors/{handle}`, and the same with the ending of a feed or export.
@@ -155,7 +201,6 @@ async fn name(app: &App, shell: &Shell, asked: &str, params: &ListParams, kind: 
         cards: found.items.iter().map(Card::new).collect(),
         first: if params.after.is_empty() { String::new() } else { params.with(&path, "after", "") },
         next: next(params, &path, &found),
-        feed: format!("{path}.atom"),
         exports: feeds::exports(&path, params),
     })
 }

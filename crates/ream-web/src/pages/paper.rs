@@ -13,7 +13,8 @@ use ream_paper::{Deviation, Paper};
 use crate::address::segment;
 use crate::board::Shown;
 use crate::error::{Error, Result};
-use crate::feeds;
+use crate::feeds::{self, Alternate};
+use crate::fetches::DataRow;
 use crate::marks::{Mark, tally};
 use crate::pages::page;
 use crate::shell::Shell;
@@ -56,7 +57,7 @@ struct PaperPage<'a> {
     notes: &'a [String],
     runs: Vec<RunView>,
     similar: Vec<SimilarView>,
-    exports: Vec<(&'static str, String)>,
+    exports: Vec<Alternate>,
     sources: Vec<String>,
 }
 
@@ -66,6 +67,8 @@ struct SystemView {
     cost: String,
     measured: bool,
     can_run: bool,
+    /// Data sets that are not here.
+    missing: Vec<DataRow>,
 }
 
 pub(crate) struct RunView {
@@ -120,11 +123,11 @@ pub(crate) async fn paper(
     };
     let similar = app.similar(handle, SIMILAR).await?;
     let similar = similar
-        .into_iter()
-        .map(|s| SimilarView {
-            href: format!("/papers/{}", segment(&s.paper.handle)),
-            title: s.paper.record.title,
-            why: s.why,
+        .iter()
+        .map(|alike| SimilarView {
+            href: format!("/papers/{}", segment(&alike.handle)),
+            title: alike.title.clone(),
+            why: alike.why.clone(),
         })
         .collect();
     let paper = entry.map(|e| &e.paper);
@@ -206,17 +209,22 @@ fn paragraphs(text: &str) -> Vec<&str> {
 }
 
 fn system_view(app: &App, slug: &str, shown: &Shown) -> SystemView {
-    let command = shown.reports.iter().map(|r| r.command.as_str()).find(|c| !c.is_empty());
     let cost = match (shown.minutes, shown.expected) {
         (Some(minutes), _) => format!("The last full run took {}.", views::minutes(minutes)),
         (None, Some(minutes)) => format!("About {} a seed on one core.", views::minutes(minutes)),
         (None, None) => "Seconds.".to_owned(),
     };
     SystemView {
-        command: command.map_or_else(|| format!("ream run {slug} --preset full"), str::to_owned),
+        command: shown.command(slug),
         cost,
         measured: shown.minutes.is_some(),
         can_run: app.can_run(),
+        missing: shown
+            .data
+            .iter()
+            .filter_map(|id| Some(DataRow::new(app, ream_data::get(id).ok()?)))
+            .filter(|row| !row.is_here())
+            .collect(),
     }
 }
 

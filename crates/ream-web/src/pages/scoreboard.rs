@@ -1,5 +1,9 @@
 //! All claims of the edition with filters, and the bench table of a family.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -8,10 +12,12 @@ use ream_lab::{ClaimReport, Entry, Verdict, did_you_mean};
 use ream_paper::{ClaimKind, Family};
 use serde::Deserialize;
 
+use super::side_by_side::SideBySide;
 use crate::address::{address, segment};
 use crate::board::{Board, Shown};
+use crate::entries::{self, Feed, Form};
 use crate::error::{Error, Result};
-use crate::feeds;
+use crate::feeds::{self, Alternate};
 use crate::marks::{Mark, tally, verdict};
 use crate::pages::feed::{Choice, ListParams};
 use crate::pages::page;
@@ -33,17 +39,23 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
+    /// The address of the scoreboard with one filter changed.
     fn with(&self, key: &str, value: &str) -> String {
-        let pick = |name: &'static str, old: &str| {
-            (name, if name == key { value.to_owned() } else { old.to_owned() })
-        };
-        let parts = [
-            pick("family", &self.family),
-            pick("verdict", &self.verdict),
-            pick("kind", &self.kind),
-            pick("all", &self.all),
-        ];
-        address("/scoreboard", parts.iter().map(|(k, v)| (*k, v.as_str())))
+        let mut changed = self.clone();
+        match key {
+            "family" => value.clone_into(&mut changed.family),
+            "verdict" => value.clone_into(&mut changed.verdict),
+            "kind" => value.clone_into(&mut changed.kind),
+            _ => value.clone_into(&mut changed.all),
+        }
+        changed.address("/scoreboard")
+    }
+
+    /// The address of what is at `path`, narrowed the same.
+    fn address(&self, path: &str) -> String {
+        let parts =
+            [("family", &self.family), ("verdict", &self.verdict), ("kind", &self.kind), ("all", &self.all)];
+        address(path, parts.map(|(key, value)| (key, value.as_str())))
     }
 
     /// Refuses words that filter nothing.
@@ -136,6 +148,9 @@ struct Scoreboard<'a> {
     scores: Vec<Score>,
     rows: Vec<Row>,
     total: usize,
+    /// The same in the JSON interface.
+    data: String,
+    exports: Vec<Alternate>,
 }
 
 fn scores(reports: &[&ClaimReport]) -> Vec<Score> {
@@ -197,7 +212,49 @@ pub(crate) async fn scoreboard(
         scores: scores(&reports),
         rows: reports.iter().map(|report| Row::new(report)).collect(),
         total: app.site.edition.entries.iter().map(|e| e.paper.claims.len()).sum(),
+        data: filters.address("/api/v1/claims"),
+        exports: entries::alternates(|extension| filters.address(&format!("/scoreboard.{extension}"))),
     })
+}
+
+/// The claims of the scoreboard as a feed: an entry for each, the latest verdicts first. What nothing was measured of is
+/// as old as its paper is here.
+pub(crate) async fn claims_feed(app: &App, shell: &Shell, filters: &Filters, form: Form) -> Result<Response> {
+    let filters = filters.checked()?;
+    let board = app.board();
+    let reports = kept(app, &board, &filters);
+    let mut slugs: Vec<&str> = reports.iter().map(|report| report.paper.as_str()).collect();
+    slugs.dedup();
+    let added: BTreeMap<String, i64> =
+        app.store().get_many(&slugs).await?.into_iter().map(|paper| (paper.handle, paper.added)).collect();
+    let measured = |slug: &str| board.papers.get(slug).and_then(|shown| shown.measured);
+    let seconds = |slug: &str| measured(slug).or(added.get(slug).copied()).unwrap_or(0);
+    let mut claims: Vec<entries::Entry> =
+        reports.iter().map(|report| claim_entry(report, seconds(&report.paper))).collect();
+    claims.sort_by_key(|entry| Reverse(entry.seconds));
+    let own = filters.address(&format!("/scoreboard.{}", form.extension()));
+    Feed::new(shell, "ream: claims", &filters.address("/scoreboard"), &own, claims).answer(form)
+}
+
+fn claim_entry(report: &ClaimReport, seconds: i64) -> entries::Entry {
+    let row = Row::new(report);
+    let mut text = format!("{}\nThe paper: {}.", report.statement, report.paper_figure.text);
+    if report.measured.is_some() {
+        let _ = write!(text, "\nMeasured here: {} {}", row.measured, row.interval);
+    }
+    for part in [&report.reason, &report.rule] {
+        if !part.is_empty() {
+            let _ = write!(text, "\n{part}");
+        }
+    }
+    entries::Entry {
+        id: format!("urn:ream:claim:{}:{}", report.paper, report.claim),
+        title: format!("{} {}: {}", report.paper, report.claim, report.verdict),
+        text,
+        page: row.href,
+        seconds,
+        tags: vec![report.verdict.name().to_owned()],
+    }
 }
 
 /// A paper in the table of its family.
@@ -244,13 +301,14 @@ struct FamilyPage<'a> {
     about: &'static str,
     others: Vec<Choice>,
     bench: Vec<Bench>,
+    side_by_side: Vec<SideBySide>,
     running: usize,
     scores: Vec<Score>,
     rows: Vec<Row>,
-    exports: Vec<(&'static str, String)>,
+    exports: Vec<Alternate>,
 }
 
-fn about(family: Family) -> &'static str {
+pub(crate) fn about(family: Family) -> &'static str {
     match family {
         Family::Language => "Small language models, trained here.",
         Family::Decoding => "Decoding with a real language model.",
@@ -298,6 +356,7 @@ pub(crate) async fn family(
             .collect(),
         running: bench.iter().filter(|b| b.runs).count(),
         bench,
+        side_by_side: entries().filter_map(SideBySide::new).collect(),
         scores: scores(&measured),
         rows: measured.iter().map(|report| Row::new(report)).collect(),
         exports: feeds::exports(&path, &ListParams::default()),

@@ -4,11 +4,12 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use ream_catalog::{Facet, Hit, Mode, SearchPage, SearchQuery};
+use ream_catalog::{Facet, Hit, MeaningState, Mode, SearchPage, SearchQuery};
 
 use crate::address::address;
 use crate::error::{Error, Result};
-use crate::feeds;
+use crate::feeds::{self, Alternate};
+use crate::fetches::{self, DataRow};
 use crate::marks::{Mark, verdict};
 use crate::pages::feed::Choice;
 use crate::pages::page;
@@ -23,6 +24,8 @@ const PAGE: usize = 20;
 const VALUES: usize = 10;
 /// Longest query, characters.
 const LONGEST: usize = 800;
+/// The data set that meaning search needs.
+const ENCODER: &str = "minilm";
 
 /// What an address can ask of the search: `q`, `mode`, `after`, `limit`, and any number of `is=field:value`.
 #[derive(Clone, Debug, Default)]
@@ -139,11 +142,13 @@ struct Search<'a> {
     total: String,
     modes: Vec<Choice>,
     notes: &'a [String],
+    /// The sentence encoder, where meaning search is off.
+    encoder: Option<DataRow>,
     facets: Vec<FacetView>,
     cards: Vec<Card>,
     first: String,
     next: String,
-    exports: Vec<(&'static str, String)>,
+    exports: Vec<Alternate>,
     /// What is wrong with the query, and the query up to there.
     problem: Option<(String, String)>,
 }
@@ -171,8 +176,17 @@ pub(crate) async fn search(
     if !asked {
         return page(&view(&shell, &params, &nothing, None));
     }
+    let off = matches!(app.site.catalog.meaning(), MeaningState::Off { .. });
+    let encoder = fetches::known(ENCODER).ok().filter(|_| off).map(|set| DataRow::new(&app, set));
     match app.site.catalog.search(&params.query()).await {
-        Ok(found) => page(&view(&shell, &params, &found, None)),
+        Ok(mut found) => {
+            // Said by the page itself, with the button that ends it.
+            let why = app.site.catalog.meaning();
+            found.notes.retain(|note| {
+                encoder.is_none() || !matches!(&why, MeaningState::Off { why } if why == note)
+            });
+            page(&Search { encoder, ..view(&shell, &params, &found, None) })
+        }
         Err(error) => {
             let error = Error::from(error);
             if error.status.is_server_error() || error.code != "bad_query" {
@@ -206,6 +220,7 @@ fn view<'a>(
         total: count(found.total as u64, "paper"),
         modes: vec![mode("words and meaning", "fused"), mode("words", "text"), mode("meaning", "meaning")],
         notes: &found.notes,
+        encoder: None,
         facets: found
             .facets
             .iter()

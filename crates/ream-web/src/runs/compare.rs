@@ -114,7 +114,7 @@ fn verdicts(left: &ClaimReport, right: &ClaimReport) -> [String; 4] {
 }
 
 /// Keys of the configuration that differ, and what else decides a run.
-fn inputs(left: &Report, right: &Report) -> Vec<[String; 3]> {
+pub(super) fn inputs(left: &Report, right: &Report) -> Vec<[String; 3]> {
     let mut rows = Vec::new();
     let mut add = |name: &str, a: String, b: String| {
         if a != b {

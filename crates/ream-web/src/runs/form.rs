@@ -68,7 +68,7 @@ async fn submit(
     form: Multipart,
 ) -> Result<Response> {
     paper(&app, &slug)?;
-    let typed = Typed::read(&app.site.home, form, app.site.options.upload_mib << 20).await?;
+    let typed = Typed::read(&app.site.home, &app.site.runs, form, app.site.options.upload_mib << 20).await?;
     let start = typed.start;
     let outcome = blocking(move || {
         let (entry, system) = paper(&app, &slug)?;
@@ -97,7 +97,7 @@ enum Outcome {
 }
 
 /// The paper of that name and its system.
-fn paper<'a>(app: &'a App, slug: &str) -> Result<(&'a Entry, AnySystem)> {
+pub(super) fn paper<'a>(app: &'a App, slug: &str) -> Result<(&'a Entry, AnySystem)> {
     let entry = app.site.edition.get(slug).map_err(|e| Error::not_found(e.to_string()))?;
     let system = entry.system.ok_or_else(|| {
         Error::new(
@@ -431,8 +431,8 @@ fn needs(app: &App, plan: &Plan) -> Result<NeedsView> {
     let rounds = plan.seeds.len().div_ceil(slots) as f64;
     Ok(NeedsView {
         seeds: plan.seeds.len(),
-        one: time::span(60.0 * plan.needs.minutes),
-        all: time::span(60.0 * plan.needs.minutes * rounds),
+        one: expected(plan.needs.minutes),
+        all: expected(plan.needs.minutes * rounds),
         memory_mib: plan.needs.memory_mib,
         minutes_limit: format!("{:.0}", allowance.minutes.ceil()),
         memory_limit_mib: allowance.memory_mib,
@@ -441,6 +441,11 @@ fn needs(app: &App, plan: &Plan) -> Result<NeedsView> {
         command: plan.command().to_owned(),
         modified: plan.modified,
     })
+}
+
+/// An expected time: tenths of a second would promise too much.
+fn expected(minutes: f64) -> String {
+    if minutes < 1.0 / 60.0 { "under a second".to_owned() } else { time::span(60.0 * minutes) }
 }
 
 fn data_view(app: &App, id: &str) -> Option<DataView> {

@@ -7,11 +7,15 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use ream_lab::{Preset, RunDir, RunRecord, time};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::blocking;
 use super::manager::standing;
+use crate::address::address;
+use crate::board::is_evidence;
+use crate::entries::{self, Feed, Form};
 use crate::error::{Error, Result};
+use crate::feeds::Alternate;
 use crate::pages::page;
 use crate::shell::Shell;
 use crate::state::App;
@@ -19,10 +23,11 @@ use crate::state::App;
 /// Runs on one page.
 const PAGE: usize = 50;
 
-/// A run in a list.
-#[derive(Clone, Debug)]
+/// A run in a list, and in the JSON interface.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct RunSummary {
     pub(crate) id: String,
+    #[serde(rename = "slug")]
     pub(crate) paper: String,
     pub(crate) preset: Preset,
     /// `queued`, `running`, `stopping`, `finished`, `failed`, `unfinished`.
@@ -35,6 +40,8 @@ pub(crate) struct RunSummary {
     pub(crate) seconds: Option<f64>,
     pub(crate) modified: bool,
     pub(crate) own_data: bool,
+    /// Whether verdicts may rest on it.
+    pub(crate) evidence: bool,
 }
 
 /// Finished runs do not change: they are read once.
@@ -42,11 +49,12 @@ pub(crate) struct RunSummary {
 pub(crate) struct Known(Mutex<BTreeMap<String, RunSummary>>);
 
 impl RunSummary {
-    fn of(app: &App, dir: &RunDir, record: RunRecord) -> Result<Self> {
+    pub(super) fn of(app: &App, dir: &RunDir, record: RunRecord) -> Result<Self> {
         let (state, finished) = standing(&app.manager.place(&record.id), dir, &record)?;
         Ok(Self {
             state,
             finished,
+            evidence: is_evidence(state, &record),
             seeds: record.seeds.len(),
             created: record.created,
             seconds: dir.wall_seconds()?,
@@ -97,8 +105,8 @@ pub(crate) fn summaries(app: &App) -> Result<Vec<RunSummary>> {
 }
 
 /// Which runs are shown.
-#[derive(Clone, Default, Deserialize)]
-pub(super) struct Filter {
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Filter {
     paper: Option<String>,
     preset: Option<String>,
     state: Option<String>,
@@ -106,7 +114,25 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn has(&self, run: &RunSummary) -> bool {
+    /// Empty words filter nothing.
+    pub(crate) fn of(paper: String, preset: String, state: String) -> Self {
+        Self { paper: Some(paper), preset: Some(preset), state: Some(state), page: None }
+    }
+
+    /// The address of the list at `path` with this filter.
+    fn address(&self, path: &str) -> String {
+        let pairs = [("paper", &self.paper), ("preset", &self.preset), ("state", &self.state)];
+        address(path, pairs.map(|(key, value)| (key, value.as_deref().unwrap_or_default())))
+    }
+
+    /// The same up to the number of a page.
+    fn page_address(&self) -> String {
+        let address = self.address("/runs");
+        let mark = if address.contains('?') { '&' } else { '?' };
+        format!("{address}{mark}")
+    }
+
+    pub(super) fn has(&self, run: &RunSummary) -> bool {
         let fits =
             |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w.is_empty() || w == is);
         fits(&self.paper, &run.paper) && fits(&self.preset, run.preset.name()) && fits(&self.state, run.state)
@@ -127,6 +153,7 @@ struct ListPage<'a> {
     previous: Option<usize>,
     next: Option<usize>,
     folder: String,
+    exports: Vec<Alternate>,
 }
 
 /// `GET /runs`
@@ -157,21 +184,30 @@ pub(super) async fn show(
         states: ["queued", "running", "finished", "failed", "unfinished"]
             .map(|word| (word, chosen(&filter.state, word)))
             .to_vec(),
-        address: address(&filter),
+        address: filter.page_address(),
         previous: (number > 1).then(|| number - 1),
         next: (until < shown.len()).then_some(number + 1),
         folder: app.site.runs.dir().display().to_string(),
+        exports: entries::alternates(|extension| filter.address(&format!("/runs.{extension}"))),
     })
 }
 
-fn address(filter: &Filter) -> String {
-    let pairs = [("paper", &filter.paper), ("preset", &filter.preset), ("state", &filter.state)];
-    let words = pairs.iter().filter_map(|(key, value)| Some(format!("{key}={}&", escape(value.as_deref()?))));
-    format!("/runs?{}", words.collect::<String>())
-}
-
-/// Percent-escapes a value of an address.
-fn escape(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+/// The latest runs that pass, as a feed.
+pub(crate) async fn feed(app: &App, shell: &Shell, filter: Filter, form: Form) -> Result<Response> {
+    let site = app.clone();
+    let all = blocking(move || summaries(&site)).await??;
+    let entry = |run: &RunSummary| {
+        let seconds = run.created.saturating_add(run.seconds.unwrap_or(0.0) as u64);
+        entries::Entry {
+            id: format!("urn:ream:run:{}", run.id),
+            title: format!("{}, {}: {}", run.paper, run.preset.name(), run.state),
+            text: format!("{} of {} seeds have finished. {}", run.finished, run.seeds, run.seconds_words()),
+            page: format!("/runs/{}", run.id),
+            seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+            tags: vec![run.state.to_owned()],
+        }
+    };
+    let shown = all.iter().filter(|run| filter.has(run)).take(PAGE).map(entry).collect();
+    let own = filter.address(&format!("/runs.{}", form.extension()));
+    Feed::new(shell, "ream: runs", &filter.address("/runs"), &own, shown).answer(form)
 }

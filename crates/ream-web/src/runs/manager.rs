@@ -1,7 +1,7 @@
 //! Starts runs, some at once; the others wait in a queue.
 //!
 //! What is known of a run is in its directory. Here is only who waits and who is being driven: when the server dies, the
-//! workers go on, and [`Manager::adopt`] of the next one takes them over; what had waited shows as unfinished.
+//! workers go on, and [`Manager::adopt`] of the next one takes them over; what had waited waits again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use ream_lab::{
 };
 
 use super::limits::{Allowance, RunLimits, slots};
+use super::waiting::Waiting;
 use crate::error::{Error, Result};
 
 /// A handle; cheap to clone.
@@ -41,6 +42,8 @@ struct Job {
     smoke: bool,
     slots: usize,
     retry_failed: bool,
+    /// Its place in the queue; given up when it is driven.
+    waiting: Option<Waiting>,
 }
 
 struct Active {
@@ -91,8 +94,18 @@ impl Manager {
         let dir = RunDir::create(self.0.runs.dir(), &record)?;
         allowance.write(&dir)?;
         let smoke = plan.preset == Preset::Smoke && !plan.modified;
-        let job = Job { id: record.id.clone(), timed: plan.needs.timed, smoke, slots, retry_failed: false };
-        if let Err(error) = self.queue(job) {
+        let ordered = Waiting::enter(&dir, false).and_then(|waiting| {
+            self.room()?;
+            self.queue(Job {
+                id: record.id.clone(),
+                timed: plan.needs.timed,
+                smoke,
+                slots,
+                retry_failed: false,
+                waiting: Some(waiting),
+            })
+        });
+        if let Err(error) = ordered {
             // Somebody else took the last place meanwhile: nothing was started, so nothing stays.
             let _ = std::fs::remove_dir_all(dir.root());
             return Err(error);
@@ -102,9 +115,25 @@ impl Manager {
 
     /// Puts a run that has not ended into the queue again.
     pub(super) fn resume(&self, dir: &RunDir, record: &RunRecord, retry_failed: bool) -> Result<()> {
-        if ream_lab::driven(dir) {
+        if ream_lab::driven(dir) || self.place(&record.id) != Place::Elsewhere {
             return Err(running(&record.id));
         }
+        self.room()?;
+        self.queue_again(dir, record, Waiting::enter(dir, retry_failed)?)
+    }
+
+    /// Puts a run at its place; where it cannot run, it gives the place up.
+    fn queue_again(&self, dir: &RunDir, record: &RunRecord, waiting: Waiting) -> Result<()> {
+        match self.job(dir, record, waiting.retry_failed()) {
+            Ok(job) => self.queue(Job { waiting: Some(waiting), ..job }),
+            Err(error) => {
+                waiting.leave()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn job(&self, dir: &RunDir, record: &RunRecord, retry_failed: bool) -> Result<Job> {
         let (entry, system) = self.0.edition.system(&record.paper)?;
         entry.same_code(record)?;
         let (_, needs) = system.prepare(&record.config)?;
@@ -112,17 +141,38 @@ impl Manager {
         let before = Allowance::read(dir).map(|a| a.minutes);
         Allowance::of(&needs, record.seeds.len(), slots, before, self.limits())?.write(dir)?;
         let smoke = record.preset == Preset::Smoke && !record.modified;
-        self.queue(Job { id: record.id.clone(), timed: needs.timed, smoke, slots, retry_failed })
+        Ok(Job { id: record.id.clone(), timed: needs.timed, smoke, slots, retry_failed, waiting: None })
     }
 
-    /// Takes over the runs whose workers live although nobody drives them.
+    /// Takes over the runs whose workers live although nobody drives them, then those that had waited, in their order.
     pub(crate) fn adopt(&self) {
+        let mut left = Vec::new();
         for name in self.0.runs.names().unwrap_or_default() {
             let Ok((dir, record)) = self.0.runs.open_exactly(&name) else { continue };
-            if ream_lab::alive(&dir, &record) && !ream_lab::driven(&dir) {
-                // A run of other code goes on without us.
-                let _ = self.resume(&dir, &record, false);
+            if ream_lab::alive(&dir, &record) {
+                if !ream_lab::driven(&dir) {
+                    // A run of other code goes on without us.
+                    let _ = self.resume(&dir, &record, false);
+                }
+            } else if let Some(waiting) = Waiting::take_over(&dir) {
+                left.push((waiting, dir, record));
             }
+        }
+        left.sort_by_key(|(waiting, ..)| waiting.since());
+        for (waiting, dir, record) in left {
+            if let Err(error) = self.queue_again(&dir, &record, waiting) {
+                // Of other code, as a rule: the run's page says it.
+                self.note(&record.id, &format!("it had waited and could not be started: {error}"));
+            }
+        }
+    }
+
+    /// Notes in a run why it goes on no more. If even that cannot be written, its page shows an unfinished run.
+    fn note(&self, id: &str, problem: &str) {
+        if let Ok((dir, _)) = self.0.runs.open_exactly(id)
+            && let Some(allowance) = Allowance::read(&dir)
+        {
+            let _ = Allowance { stopped: problem.to_owned(), ..allowance }.write(&dir);
         }
     }
 
@@ -133,10 +183,9 @@ impl Manager {
             active.stop.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        let waiting = state.queue.len();
-        state.queue.retain(|job| job.id != record.id);
-        if state.queue.len() < waiting {
-            return Ok(());
+        if let Some(at) = state.queue.iter().position(|job| job.id == record.id) {
+            let job = state.queue.remove(at);
+            return job.and_then(|job| job.waiting).map_or(Ok(()), Waiting::leave);
         }
         drop(state);
         if !ream_lab::alive(dir, record) {
@@ -186,8 +235,8 @@ impl Manager {
         ))
     }
 
+    /// Puts a job at the end. What had waited before the site was started finds a place however many they are.
     fn queue(&self, job: Job) -> Result<()> {
-        self.room()?;
         let mut state = self.state();
         if state.active.contains_key(&job.id) || state.queue.iter().any(|other| other.id == job.id) {
             return Err(running(&job.id));
@@ -208,30 +257,28 @@ impl Manager {
                 Active { timed: job.timed, smoke: job.smoke, stop: Arc::clone(&stop), progress: None };
             state.active.insert(job.id.clone(), active);
             let this = self.clone();
-            std::thread::spawn(move || this.drive(&job, &stop));
+            std::thread::spawn(move || this.drive(job, &stop));
         }
     }
 
     /// One launch of a run from its beginning to its report; on a thread of its own.
-    fn drive(&self, job: &Job, stop: &Arc<AtomicBool>) {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.launch(job, stop)));
+    fn drive(&self, mut job: Job, stop: &Arc<AtomicBool>) {
+        let waiting = job.waiting.take();
+        let launch = || self.launch(&job, waiting, stop);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(launch));
         let problem = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the launcher failed".to_owned()),
         };
-        if let Some(problem) = problem
-            && let Ok((dir, _)) = self.0.runs.open_exactly(&job.id)
-            && let Some(allowance) = Allowance::read(&dir)
-        {
-            // The run's page says it; if even that cannot be written, the page shows an unfinished run.
-            let _ = Allowance { stopped: problem, ..allowance }.write(&dir);
+        if let Some(problem) = problem {
+            self.note(&job.id, &problem);
         }
         self.state().active.remove(&job.id);
         self.pump();
     }
 
-    fn launch(&self, job: &Job, stop: &Arc<AtomicBool>) -> Result<()> {
+    fn launch(&self, job: &Job, mut waiting: Option<Waiting>, stop: &Arc<AtomicBool>) -> Result<()> {
         let (dir, record) = self.0.runs.open_exactly(&job.id)?;
         let entry = self.0.edition.get(&record.paper)?;
         let allowance = Allowance::read(&dir);
@@ -245,14 +292,18 @@ impl Manager {
         };
         let minutes = allowance.as_ref().map_or(f64::INFINITY, |a| a.minutes);
         let mut over = false;
-        drive(&dir, &record, &launch, |progress| {
+        let driven = drive(&dir, &record, &launch, |progress| {
+            // Its workers are there now, and will be found by them.
+            waiting.take().map(Waiting::leave);
             if progress.seconds > 60.0 * minutes && !stop.swap(true, Ordering::Relaxed) {
                 over = true;
             }
             if let Some(active) = self.state().active.get_mut(&job.id) {
                 active.progress = Some(progress.clone());
             }
-        })?;
+        });
+        waiting.map_or(Ok(()), Waiting::leave)?;
+        driven?;
         if let Some(allowance) = allowance.filter(|_| over) {
             let stopped = format!("the time limit of {} was over", ream_lab::time::span(60.0 * minutes));
             Allowance { stopped, ..allowance }.write(&dir)?;
@@ -302,7 +353,7 @@ mod tests {
     use super::*;
 
     fn job(id: &str, smoke: bool, timed: bool) -> Job {
-        Job { id: id.to_owned(), timed, smoke, slots: 1, retry_failed: false }
+        Job { id: id.to_owned(), timed, smoke, slots: 1, retry_failed: false, waiting: None }
     }
 
     fn active(smoke: bool, timed: bool) -> Active {

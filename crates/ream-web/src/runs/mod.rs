@@ -5,6 +5,7 @@
 mod actions;
 mod claims;
 mod compare;
+pub(crate) mod data;
 mod explain;
 mod files;
 mod form;
@@ -19,16 +20,18 @@ mod show;
 mod stream;
 mod tables;
 mod uploads;
+mod waiting;
 
 use axum::Router;
 use axum::routing::{get, post};
 use ream_lab::{RunDir, RunRecord};
 
 pub use limits::RunLimits;
-pub(crate) use list::Known;
+pub(crate) use list::{Filter as RunFilter, Known, feed as runs_feed};
 pub(crate) use manager::Manager;
 pub(crate) use reports::Reports;
 pub(crate) use stream::Channels;
+pub(crate) use uploads::keep_tidy;
 
 use crate::error::{Error, Result};
 use crate::state::App;
@@ -60,6 +63,6 @@ fn open(app: &App, id: &str) -> Result<(RunDir, RunRecord)> {
 }
 
 /// Does work that reads files or computes on a thread that may wait.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(&e))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use axum::extract::Multipart;
 use axum::extract::multipart::MultipartError;
 use ream_lab::keys::{Group, Key, Kind};
-use ream_lab::{Preset, RunRecord};
+use ream_lab::{Preset, RunRecord, Runs};
 
 use super::uploads::{self, Upload};
 use crate::error::{Error, Result};
@@ -58,7 +58,7 @@ impl Typed {
     }
 
     /// Reads a form; a file is taken in as it comes.
-    pub(super) async fn read(home: &Path, mut form: Multipart, most: u64) -> Result<Self> {
+    pub(super) async fn read(home: &Path, runs: &Runs, mut form: Multipart, most: u64) -> Result<Self> {
         let mut typed = Self::default();
         let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut fields = 0;
@@ -73,7 +73,7 @@ impl Typed {
             }
             let name = field.name().unwrap_or_default().to_owned();
             if name == "file" {
-                typed.upload = uploads::take(home, field, most).await?.or(typed.upload);
+                typed.upload = uploads::take(home, runs, field, most).await?.or(typed.upload);
                 continue;
             }
             let text = field.text().await.map_err(|e| broken(&e))?;

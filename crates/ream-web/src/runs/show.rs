@@ -22,7 +22,7 @@ use crate::shell::Shell;
 use crate::state::App;
 
 /// Bytes of a seed's events that a page reads: more is told by a run that forgot to stop telling.
-const MOST_EVENTS: u64 = 64 << 20;
+pub(super) const MOST_EVENTS: u64 = 64 << 20;
 
 /// Everything that the page shows.
 struct RunView {
@@ -132,7 +132,7 @@ impl RunView {
             paper: record.paper.clone(),
             title: entry.paper.title.clone(),
             preset: record.preset.name(),
-            created: time::utc(record.created),
+            created: time::utc(record.created).replace('T', " ").replace('Z', " UTC"),
             state,
             digest: report.digest.clone(),
             record,

@@ -1,23 +1,31 @@
 //! Files of the reader's own: taken in as a stream, looked at, kept under the hash of what is in them.
 //!
 //! What a file is, its first bytes say; the name it had is shown and never used. Kept is `<home>/uploads/<sha256>.<kind>`,
-//! with the ending that the systems' readers go by, and beside it the name.
+//! with the ending that the systems' readers go by, and beside it the name. What no run refers to is removed after a month
+//! ([`sweep`]), or sooner where the folder grows beyond its limit.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use axum::extract::multipart::Field;
 use axum::http::StatusCode;
+use ream_lab::Runs;
 use sha2::{Digest, Sha256};
 
 use super::limits::write_atomic;
 use crate::error::{Error, Result};
+use crate::state::App;
 
 /// Bytes by which a file is told.
 const HEAD: usize = 64 * 1024;
-/// All uploads together, bytes.
+/// All uploads together, bytes. One more that is coming in may be beyond it.
 const ROOM: u64 = 4 << 30;
+/// How long a file stays that no run refers to: 30 days.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// How long it stays whatever its size: someone may be filling in the form that it belongs to.
+const FRESH: Duration = Duration::from_secs(3_600);
 
 /// A file that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,8 +75,14 @@ impl Kind {
 }
 
 /// Takes a file in; `None` when the field holds none.
-pub(super) async fn take(home: &Path, mut field: Field<'_>, most: u64) -> Result<Option<Upload>> {
+pub(super) async fn take(
+    home: &Path,
+    runs: &Runs,
+    mut field: Field<'_>,
+    most: u64,
+) -> Result<Option<Upload>> {
     let folder = home.join("uploads");
+    make_room(home, runs)?;
     let name = shown_name(field.file_name().unwrap_or_default());
     let failed =
         |e: std::io::Error| Error::internal(&format!("cannot keep the file in {}: {e}", folder.display()));
@@ -111,17 +125,6 @@ impl Part {
         let failed =
             |e: std::io::Error| Error::internal(&format!("cannot write to {}: {e}", folder.display()));
         std::fs::create_dir_all(folder).map_err(failed)?;
-        if used(folder) > ROOM {
-            return Err(Error::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "uploads_full",
-                format!(
-                    "{} holds more than {} GiB; remove what is not needed.",
-                    folder.display(),
-                    ROOM >> 30
-                ),
-            ));
-        }
         let random = crate::guard::random().map_err(|e| Error::internal(&e))?;
         let path = folder.join(format!("{random}.part"));
         let file = File::create(&path).map_err(failed)?;
@@ -163,9 +166,100 @@ impl Drop for Part {
     }
 }
 
+/// Refuses an upload where the files that runs refer to fill the folder.
+fn make_room(home: &Path, runs: &Runs) -> Result<()> {
+    let folder = home.join("uploads");
+    if used(&folder) <= ROOM {
+        return Ok(());
+    }
+    sweep(home, runs, ROOM, SystemTime::now()).map_err(|e| Error::internal(&e))?;
+    if used(&folder) <= ROOM {
+        return Ok(());
+    }
+    Err(Error::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "uploads_full",
+        format!(
+            "{} holds more than {} GiB of files that runs refer to; remove runs that are not needed.",
+            folder.display(),
+            ROOM >> 30
+        ),
+    ))
+}
+
 fn used(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+}
+
+/// Removes uploads that no run refers to and that are older than a month; then, while the folder holds more than `room`
+/// bytes, the oldest of those older than an hour. What broke off an hour ago goes too. Gives what was removed.
+pub(crate) fn sweep(home: &Path, runs: &Runs, room: u64, now: SystemTime) -> std::io::Result<Vec<PathBuf>> {
+    let folder = home.join("uploads");
+    let mut old = Vec::new();
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let meta = entry.metadata()?;
+        let age = now.duration_since(meta.modified()?).unwrap_or_default();
+        // The name goes with its file.
+        if meta.is_file() && age > FRESH && entry.path().extension().is_some_and(|e| e != "name") {
+            old.push((age, entry.path()));
+        }
+    }
+    if old.is_empty() {
+        return Ok(Vec::new());
+    }
+    let records = records(runs)?;
+    let hash = |path: &Path| path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    old.retain(|(_, path)| !records.iter().any(|record| record.contains(&hash(path))));
+    old.sort_by(|a, b| b.cmp(a));
+    let mut removed = Vec::new();
+    for (age, path) in old {
+        let broken_off = path.extension().is_some_and(|e| e == "part");
+        if age <= KEPT && !broken_off && used(&folder) <= room {
+            continue;
+        }
+        std::fs::remove_file(&path)?;
+        match std::fs::remove_file(folder.join(format!("{}.name", hash(&path)))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => removed.push(path),
+        }
+    }
+    Ok(removed)
+}
+
+/// What all runs say of themselves, word for word: a record that this program cannot read still holds the hash of its file.
+fn records(runs: &Runs) -> std::io::Result<Vec<String>> {
+    let names = runs.names().map_err(std::io::Error::other)?;
+    let mut all = Vec::with_capacity(names.len());
+    for name in names {
+        match std::fs::read(runs.path(&name).join("run.toml")) {
+            Ok(bytes) => all.push(String::from_utf8_lossy(&bytes).into_owned()),
+            // Removed meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// Sweeps now and once a day, until the site stops.
+pub(crate) async fn keep_tidy(app: App) {
+    let stopping = app.stopping();
+    tokio::pin!(stopping);
+    loop {
+        let site = app.clone();
+        let sweep = move || sweep(&site.site.home, &site.site.runs, ROOM, SystemTime::now());
+        let trouble = match tokio::task::spawn_blocking(sweep).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(format!("old uploads: {error}")),
+            Err(error) => Some(format!("old uploads: {error}")),
+        };
+        app.set_trouble("uploads", trouble);
+        tokio::select! {
+            () = &mut stopping => return,
+            () = tokio::time::sleep(Duration::from_secs(86_400)) => {}
+        }
+    }
 }
 
 /// A file that was taken in before, by the id that the form carried on.
@@ -337,6 +431,46 @@ mod tests {
         assert_eq!(not_utf8(&path).unwrap(), Some(2 << 20));
         std::fs::write(&path, &"é".as_bytes()[..1]).unwrap();
         assert_eq!(not_utf8(&path).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn what_no_run_refers_to_is_removed_in_time() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("uploads");
+        std::fs::create_dir_all(&folder).unwrap();
+        let runs = Runs::new(home.path().join("runs"));
+        let now = SystemTime::now();
+        let day = Duration::from_secs(86_400);
+        let put = |letter: &str, ending: &str, age: Duration| {
+            let hash = letter.repeat(64);
+            let path = folder.join(format!("{hash}.{ending}"));
+            std::fs::write(&path, "a,b\n1,2\n").unwrap();
+            std::fs::write(folder.join(format!("{hash}.name")), "mine.csv").unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(now - age).unwrap();
+            path
+        };
+        let run = home.path().join("runs/p-20240501-120000-abcd");
+        std::fs::create_dir_all(&run).unwrap();
+        // No record of any version, but it names the file.
+        std::fs::write(run.join("run.toml"), format!("sha256 = \"{}\"", "a".repeat(64))).unwrap();
+        let used = put("a", "csv", 90 * day);
+        let old = put("b", "csv", 31 * day);
+        let young = put("c", "csv", 29 * day);
+        let part = put("d", "part", 2 * day);
+        let coming = put("e", "part", Duration::from_secs(60));
+        assert_eq!(sweep(home.path(), &runs, ROOM, now).unwrap(), [old.clone(), part.clone()]);
+        assert!(!folder.join(format!("{}.name", "b".repeat(64))).exists(), "its name goes with it");
+        assert!(used.exists() && young.exists() && coming.exists() && !old.exists() && !part.exists());
+
+        // Beyond the limit the oldest go first, and nothing that is used or that someone may be at.
+        let younger = put("f", "csv", 2 * day);
+        let fresh = put("0", "csv", Duration::from_secs(60));
+        let room = super::used(&folder) - 1;
+        assert_eq!(sweep(home.path(), &runs, room, now).unwrap(), [young]);
+        assert_eq!(sweep(home.path(), &runs, 0, now).unwrap(), [younger]);
+        assert!(used.exists() && fresh.exists() && coming.exists());
+        assert_eq!(sweep(home.path(), &runs, 0, now + 31 * day).unwrap().len(), 2);
+        assert!(used.exists());
     }
 
     #[test]

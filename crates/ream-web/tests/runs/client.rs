@@ -66,7 +66,13 @@ impl Served {
 
     /// One that runs in a process of its own.
     pub fn elsewhere(home: &Path) -> (Self, std::process::Child) {
+        Self::elsewhere_with(home, &std::env::var("PATH").unwrap())
+    }
+
+    /// The same with programs of its own before all others.
+    pub fn elsewhere_with(home: &Path, path: &str) -> (Self, std::process::Child) {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.env("PATH", path);
         let mut child = command.arg("site").arg(home).stdout(std::process::Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -13,6 +13,7 @@
 )]
 
 mod client;
+mod fetching;
 mod guarding;
 mod html;
 mod payloads;
@@ -55,7 +56,9 @@ fn in_a_home_of_its_own(args: &[String]) -> ExitCode {
 
 fn run_tests(filter: Option<&str>) -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
-    for (name, test) in running::TESTS.iter().chain(&guarding::TESTS).chain(&stopping::TESTS) {
+    for (name, test) in
+        running::TESTS.iter().chain(&guarding::TESTS).chain(&stopping::TESTS).chain(&fetching::TESTS)
+    {
         if filter.is_some_and(|f| !name.contains(f)) {
             continue;
         }

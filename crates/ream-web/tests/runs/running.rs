@@ -4,7 +4,7 @@ use crate::Test;
 use crate::client::{Served, read};
 use crate::probe::edition;
 
-pub const TESTS: [Test; 9] = [
+pub const TESTS: [Test; 11] = [
     ("from_the_form_to_the_verdict", from_the_form_to_the_verdict),
     ("errors_stand_beside_their_fields", errors_stand_beside_their_fields),
     ("a_cancelled_run_goes_on_where_it_was", a_cancelled_run_goes_on_where_it_was),
@@ -14,6 +14,8 @@ pub const TESTS: [Test; 9] = [
     ("own_data_are_looked_at_first", own_data_are_looked_at_first),
     ("a_run_is_watched_as_it_goes", a_run_is_watched_as_it_goes),
     ("a_site_that_starts_takes_over_what_lives", a_site_that_starts_takes_over_what_lives),
+    ("what_waits_outlives_the_site", what_waits_outlives_the_site),
+    ("two_tabs_do_not_get_in_each_others_way", two_tabs_do_not_get_in_each_others_way),
 ];
 
 fn served() -> (tempfile::TempDir, Served) {
@@ -84,6 +86,24 @@ fn from_the_form_to_the_verdict() {
     let compared = site.page(&format!("/compare?a={id}&b={other}"));
     assert!(compared.contains("<th scope=\"row\">steps</th><td>30</td><td>20</td>"), "{compared}");
     assert!(site.page(&format!("/compare?a={id}")).contains(&other));
+    let run: serde_json::Value = serde_json::from_str(&site.page(&format!("/api/v1/runs/{id}"))).unwrap();
+    assert_eq!(
+        (&run["slug"], &run["state"], &run["finished"]),
+        (&"probe".into(), &"finished".into(), &2.into())
+    );
+    assert_eq!(run["report"]["claims"][0]["verdict"], "confirmed");
+    assert_eq!((&run["evidence"], &run["progress"]["fraction"]), (&false.into(), &1.0.into()));
+    let pair: serde_json::Value =
+        serde_json::from_str(&site.page(&format!("/api/v1/compare?a={id}&b={other}"))).unwrap();
+    assert!(
+        pair["inputs"].as_array().unwrap().iter().any(|i| i["name"] == "steps" && i["a"] == "30"),
+        "{pair}"
+    );
+    let smoke: serde_json::Value =
+        serde_json::from_str(&site.page("/api/v1/runs?preset=smoke&state=finished")).unwrap();
+    assert_eq!((smoke.as_array().unwrap().len(), &smoke[0]["id"]), (1, &other.as_str().into()));
+    let feed = site.page("/runs.atom");
+    assert!(feed.contains(&format!("<id>urn:ream:run:{id}</id>")) && feed.contains("probe, full: finished"));
     let list = site.page("/runs?state=finished&preset=smoke");
     assert!(list.contains(&other) && !list.contains(&id));
 }
@@ -150,7 +170,7 @@ fn runs_wait_for_each_other() {
     assert!(full.text().contains("queue_full"));
     assert_eq!(
         site.post(&consent, &format!("/runs/{second}/resume"), &[]).status,
-        429,
+        409,
         "no second place for one run"
     );
     assert_eq!(site.post(&consent, &format!("/runs/{second}/cancel"), &[]).status, 303);
@@ -308,10 +328,81 @@ fn a_site_that_starts_takes_over_what_lives() {
     let second = Served::new(home.path(), edition(false));
     let page = second.wait(&id, "running");
     assert!(page.contains(">Cancel<"), "{page}");
-    assert!(second.wait(&waiting, "unfinished").contains(">Resume<"), "what had waited is there too");
+    second.wait(&waiting, "queued");
     let page = second.wait(&id, "finished");
     assert!(!page.contains("Stopped:"), "{page}");
     assert_eq!(lock(), worker, "no second worker was started");
     let report = second.page(&format!("/runs/{id}/report.json"));
     assert!(report.contains("\"verdict\": \"confirmed\""), "the report is written: {report}");
+}
+
+fn what_waits_outlives_the_site() {
+    let home = tempfile::tempdir().unwrap();
+    let slow = [("set.steps", "150"), ("set.pause", "10"), ("seeds", "1")];
+    let mut ids = Vec::new();
+    // Killed, and asked to stop: neither leaves time to write anything down.
+    for signal in ["-KILL", "-TERM"] {
+        let (site, mut process) = Served::elsewhere(home.path());
+        if ids.is_empty() {
+            let consent = site.consent();
+            ids.extend((0..3).map(|_| site.start(&consent, &slow)));
+        }
+        site.wait(&ids[0], "running");
+        assert!(site.page(&format!("/runs/{}", ids[1])).contains("next in the queue"));
+        assert!(site.page(&format!("/runs/{}", ids[2])).contains("1 before it in the queue"));
+        let told = std::process::Command::new("kill").args([signal, &process.id().to_string()]).status();
+        assert!(told.unwrap().success());
+        process.wait().unwrap();
+    }
+    let queued = |id: &str| home.path().join("runs").join(id).join("queued.json").exists();
+    assert!(!queued(&ids[0]) && queued(&ids[1]) && queued(&ids[2]));
+
+    let site = Served::new(home.path(), edition(false));
+    site.wait(&ids[2], "queued");
+    // A second site beside it takes nothing that the first one holds.
+    let (beside, mut process) = Served::elsewhere(home.path());
+    assert!(beside.page(&format!("/runs/{}", ids[2])).contains("<strong id=\"state\">unfinished"));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let consent = site.consent();
+    site.wait(&ids[1], "finished");
+    site.wait(&ids[2], "running");
+    assert!(!queued(&ids[1]) && !queued(&ids[2]));
+    site.wait(&ids[2], "finished");
+    // A place that was given up is not taken again.
+    let last = [site.start(&consent, &slow), site.start(&consent, &slow)];
+    assert_eq!(site.post(&consent, &format!("/runs/{}/cancel", last[1]), &[]).status, 303);
+    assert!(!queued(&last[1]));
+    site.wait(&last[0], "finished");
+}
+
+fn two_tabs_do_not_get_in_each_others_way() {
+    let (_home, site) = served();
+    let first = site.consent();
+    // The second tab shows the cookie of the first and is given no other; its form and the first one's are both good.
+    let tab = site.ask("GET", "/papers/probe/run", &[("cookie", &first.cookie)], b"");
+    assert_eq!(tab.header("set-cookie"), None);
+    assert!(tab.text().contains(&first.token));
+    let slow = [("set.steps", "500"), ("set.pause", "10"), ("seeds", "1")];
+    let one = site.start(&first, &slow);
+    let other = site.start(&first, &slow);
+    assert_ne!(one, other, "pressed in both tabs, run twice");
+    site.wait(&one, "running");
+    // What the other tab has done already is said, not done twice.
+    let cancel = format!("/runs/{other}/cancel");
+    assert_eq!(site.post(&first, &cancel, &[]).status, 303);
+    let again = site.post(&first, &cancel, &[]);
+    assert!(again.status == 409 && again.text().contains("is not running"), "{}", again.text());
+    let resume = format!("/runs/{other}/resume");
+    assert_eq!(site.post(&first, &resume, &[]).status, 303);
+    let again = site.post(&first, &resume, &[]);
+    assert!(again.status == 409 && again.text().contains("is running already"), "{}", again.text());
+    site.post(&first, &cancel, &[]);
+    // Two tabs opened at once, before either had a cookie: the browser keeps the later one.
+    let later = site.consent();
+    let mixed = crate::client::Consent { cookie: later.cookie.clone(), token: first.token.clone() };
+    let refused = site.post(&mixed, &format!("/runs/{one}/cancel"), &[]);
+    assert!(refused.status == 403 && refused.text().contains("reload the page"), "{}", refused.text());
+    assert_eq!(site.post(&later, &format!("/runs/{one}/cancel"), &[]).status, 303);
+    site.wait(&one, "unfinished");
 }

@@ -6,7 +6,7 @@ use crate::browser::{Browser, Look};
 use crate::site::{Result, Site};
 
 /// One page of every type.
-const PAGES: [&str; 17] = [
+pub(crate) const PAGES: [&str; 19] = [
     "/",
     "/?sort=hot&family=language",
     "/search?q=transformers",
@@ -21,6 +21,8 @@ const PAGES: [&str; 17] = [
     "/authors",
     "/organisations",
     "/import",
+    "/data",
+    "/data/minilm",
     "/ranking",
     "/about",
     "/keys",

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -34,6 +35,24 @@ pub(crate) struct Browser {
     _profile: TempDir,
     /// The window.
     pub(crate) page: Client,
+}
+
+/// A command of the browser's own, for which WebDriver has no word.
+#[derive(Debug)]
+struct DevTools {
+    name: &'static str,
+    params: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        let body = json!({ "cmd": self.name, "params": self.params });
+        (http::Method::POST, Some(body.to_string()))
+    }
 }
 
 /// How the window looks at pages.
@@ -112,6 +131,20 @@ impl Browser {
             keys.then(KeyAction::Down { value }).then(KeyAction::Up { value })
         });
         self.page.perform_actions(pressed).await.map_err(|e| e.to_string())
+    }
+
+    /// Lays pages out as they are printed, for a reader who wants dark pages, on paper of this width.
+    pub(crate) async fn print(&self, width: u32) -> Result<()> {
+        let dark = json!([{ "name": "prefers-color-scheme", "value": "dark" }]);
+        let media = json!({ "media": "print", "features": dark });
+        let size = json!({ "width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
+        for (name, params) in
+            [("Emulation.setEmulatedMedia", media), ("Emulation.setDeviceMetricsOverride", size)]
+        {
+            let command = DevTools { name, params };
+            self.page.issue_cmd(command).await.map_err(|e| format!("{name}: {e}"))?;
+        }
+        Ok(())
     }
 
     /// The value of a script's `return`.

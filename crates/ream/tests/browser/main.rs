@@ -7,6 +7,7 @@
 mod access;
 mod browser;
 mod hostile;
+mod print;
 mod reading;
 mod running;
 mod site;

@@ -41,7 +41,8 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<u8> {
     block_on(async {
         let catalog = open(context).await?;
         let mut meter = Count::new("records");
-        let done = intake(catalog.store(), reader, format, Limits::default(), &name, &mut |n| meter.tell(n))
+        let mut tell_stored = |so_far: &Intake| meter.tell(so_far.stored());
+        let done = intake(catalog.store(), reader, format, Limits::default(), &name, &mut tell_stored)
             .await
             .map_err(failed)?;
         meter.done();
@@ -95,7 +96,7 @@ fn tell(context: &Context, done: &Intake, papers: u64) -> Result<()> {
             merged: done.merged,
             unchanged: done.unchanged,
             deleted: done.summary.deleted,
-            bad: done.summary.problems.max(problems.len() as u64),
+            bad: done.bad,
             problems,
             papers,
         });
@@ -113,8 +114,8 @@ fn tell(context: &Context, done: &Intake, papers: u64) -> Result<()> {
     for problem in &problems {
         output::note(&format!("not imported: {problem}"));
     }
-    if done.summary.problems > problems.len() as u64 {
-        output::note(&format!("and {} more bad records", done.summary.problems - problems.len() as u64));
+    if done.bad > problems.len() as u64 {
+        output::note(&format!("and {} more bad records", done.bad - problems.len() as u64));
     }
     output::text(&out)
 }
