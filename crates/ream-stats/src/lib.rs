@@ -11,6 +11,7 @@
 //! | [`glm`] | logistic regression of responses in `[0, 1]`, with L2 or L1 |
 //! | [`covariance`] | classical, HC0 to HC3 and cluster covariances |
 //! | [`cross_fit`] | folds and out-of-fold predictions |
+//! | [`chi_square`] | the chi-square test of counts against a law |
 //! | [`distribution`] | normal and Student's t law |
 //! | [`spectral`] | symmetric eigenvalues, singular values, overlap of spans, linear CKA |
 //!
@@ -65,6 +66,7 @@
 //! GLM it takes HC1 to HC3 to mean HC0, where we apply their factors.
 
 pub mod bootstrap;
+pub mod chi_square;
 pub mod covariance;
 pub mod cross_fit;
 pub mod descriptive;

@@ -2,6 +2,7 @@
 
 pub mod bases;
 pub mod guard;
+pub mod hydra;
 pub mod layer_skip;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
@@ -13,6 +14,7 @@ pub fn family() -> ream_lab::FamilyPapers {
         papers: PAPERS,
         systems: vec![
             ream_lab::AnySystem::new::<layer_skip::LayerSkip>(),
+            ream_lab::AnySystem::new::<hydra::Hydra>(),
             ream_lab::AnySystem::new::<guard::Guard>(),
         ],
     }

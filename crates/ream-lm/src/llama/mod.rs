@@ -12,6 +12,7 @@ mod cache;
 mod convert;
 mod differentiable;
 mod error;
+mod fingerprint;
 mod forward;
 mod math;
 mod model;

@@ -14,6 +14,7 @@ mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod product;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ mod x86;
 pub use cells::Cells;
 pub use format::Format;
 pub use matrix::{Matrix, QuantError};
+pub use product::product;
 pub use rows::{Rows, RowsWriter};
 
 /// Outputs of a panel.

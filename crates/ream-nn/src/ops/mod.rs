@@ -21,6 +21,7 @@ mod rope;
 mod route;
 mod scan;
 mod shape;
+mod soft_loss;
 
 pub use activation::Activation;
 pub(crate) use attention::{Cached, cached_attention};
@@ -44,3 +45,4 @@ pub use rope::{Rotation, rope};
 pub use route::{combine, pick};
 pub use scan::{SelectiveScan, causal_conv_silu, linear_recurrence};
 pub use shape::{concat, stack};
+pub use soft_loss::{SparseLaws, soft_cross_entropy};
