@@ -380,10 +380,15 @@ impl Study<'_> {
                 let at = self.place("head", (i + 1) as f64);
                 run.observe(&self.measure("head_accuracy"), &name, &at, *share);
             }
+            if name != "hydra-without-embeddings" {
+                let mebibytes = heads.size() as f64 / f64::from(1 << 20);
+                run.observe(&self.measure("heads_size"), &name, &self.at(), mebibytes);
+            }
             let cells = std::iter::once(Cell::from(name.as_str())).chain(shares.iter().map(|s| (*s).into()));
             table.rows.push(cells.collect());
             seen.accuracy.push((name, shares));
         }
+        run.observe(&self.measure("heads_size"), "prompt-lookup", &self.at(), 0.0);
         run.table(table);
         Ok(())
     }
