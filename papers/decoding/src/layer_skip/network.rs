@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::corpus::{Corpus, MASK, Part, VOCABULARY};
 
+/// Decay of the mean of squared gradients.
+const SECOND_MOMENT: f32 = 0.98;
+
 /// How a model was trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
@@ -245,7 +248,9 @@ impl Network {
         batches: Stream,
         report: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<()> {
-        let mut adam = Adam::new(&self.decoder.params(), AdamConfig::adamw(settings.learning_rate, 0.05));
+        // The weights 1/t make gradients of very different sizes: with the usual 0.999 few of them set the pace for all.
+        let config = AdamConfig { beta2: SECOND_MOMENT, ..AdamConfig::adamw(settings.learning_rate, 0.05) };
+        let mut adam = Adam::new(&self.decoder.params(), config);
         let schedule = Schedule::Cosine { warmup: settings.warmup, floor: 0.1 };
         let training = Training::steps(steps).schedule(schedule).clip(1.0);
         train(&mut adam, None, &training, |step, _| self.loss(corpus, settings, batches, step), report)
