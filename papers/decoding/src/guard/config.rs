@@ -186,8 +186,8 @@ impl Config {
                     draws: 800,
                     batch: 16,
                     batches: 5,
-                    likelihood_rate: 3e-3,
-                    gradient_rate: 3e-3,
+                    likelihood_rate: 1.5e-2,
+                    gradient_rate: 5e-3,
                     ..training
                 },
             },

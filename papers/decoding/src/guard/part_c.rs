@@ -23,6 +23,14 @@ const SHOWN: usize = 4;
 /// Texts by which it is checked that base and proposal score the same event.
 const SAME_EVENT: usize = 64;
 
+/// What stands before the story's opening when a good end is hinted at.
+const HAPPY: &str = "A story with a wonderful, happy ending, full of love, joy and laughter.\n\n";
+
+/// A text that holds a word several times; another text begins after it.
+fn hint_of(word: &str) -> String {
+    format!("This is {word}. What {word} people, what an {word} place, and how {word} it all was! So {word}.")
+}
+
 /// What is asked of the model.
 struct Wish<'a> {
     name: &'a str,
@@ -32,6 +40,8 @@ struct Wish<'a> {
     prompt: Tokens,
     /// What the chat is told.
     instruction: String,
+    /// A longer prompt that makes the condition likely and leaves the model writing as it does unasked.
+    hint: Tokens,
     /// Where the run stands before and after.
     share: [f64; 2],
 }
@@ -45,12 +55,14 @@ pub(super) fn run(config: &Config, run: &mut Run) -> Result<Vec<Seen>> {
     if before >= -0.3 {
         run.warn(format!("the story's opening has the compound score {before}, which is not below -0.3"));
     }
+    let begin = start(&lm)?;
     let wishes = [
         Wish {
             name: "lexical",
             title: &format!("SmolLM2, the word “{}”", large.word),
             condition: Condition::word(&large.word),
-            prompt: start(&lm)?,
+            prompt: begin.clone(),
+            hint: [begin.clone(), lm.encode(hint_of(&large.word)), begin].concat(),
             instruction: format!(
                 "Write one sentence that contains the word \"{}\". Write the sentence only.",
                 large.word
@@ -62,6 +74,7 @@ pub(super) fn run(config: &Config, run: &mut Run) -> Result<Vec<Seen>> {
             title: "SmolLM2, a story that ends well",
             condition: Condition::sentiment(large.above),
             prompt: lm.encode(&large.opening),
+            hint: lm.encode(format!("{HAPPY}{}", large.opening)),
             instruction: format!(
                 "Continue this story so that it ends very happily. Write the continuation only. {}",
                 large.opening
@@ -159,6 +172,7 @@ fn study(
     let chat = lm.chat.clone().unwrap_or_else(|| Chat::chatml(""));
     let base = Reader::new(&lm.model, &event);
     let cap = Reader::new(&lm.model, &event.after(instructed(lm, &chat, &wish.instruction)?));
+    let hinted = Reader::new(&lm.model, &event.after(wish.hint.clone()));
     let text = |tokens: &Tokens| String::from_utf8_lossy(&lm.tokenizer.decode(tokens)).into_owned();
     let holds = |tokens: &Tokens| constraint.holds(&text(tokens));
     let task = Task { base: &base, holds: &holds, length: large.length };
@@ -168,7 +182,7 @@ fn study(
     let words = format!("{}: training", wish.title);
     let settings = &large.training;
     let trained =
-        train(&base, Some(&cap), &task, (large.rank, settings), false, stream.child(0), &mut |share| {
+        train(&base, Some(&hinted), &task, (large.rank, settings), false, stream.child(0), &mut |share| {
             run.progress(at_share(0.5 * share), &words)
         })?;
     if trained.power < 1.0 {
@@ -183,6 +197,7 @@ fn study(
     let arms = [
         Arm { name: "rejection", law: &base, draws: some, training_tokens: 0 },
         Arm { name: "cap", law: &cap, draws: some, training_tokens: 0 },
+        Arm { name: "hint", law: &hinted, draws: some, training_tokens: 0 },
         Arm { name: "sft", law: &trained.warm, draws: some, training_tokens: tokens(trained.warm_draws.0) },
         Arm {
             name: "guard",
