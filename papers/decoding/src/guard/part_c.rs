@@ -22,13 +22,14 @@ use crate::bases;
 const SHOWN: usize = 4;
 /// Texts by which it is checked that base and proposal score the same event.
 const SAME_EVENT: usize = 64;
+/// Compound score from which a single word is pleasant.
+const PLEASANT: f64 = 0.5;
 
-/// What stands before the story's opening when a good end is hinted at.
-const HAPPY: &str = "A story with a wonderful, happy ending, full of love, joy and laughter.\n\n";
-
-/// A text that holds a word several times; another text begins after it.
-fn hint_of(word: &str) -> String {
-    format!("This is {word}. What {word} people, what an {word} place, and how {word} it all was! So {word}.")
+/// Tokens that are a word of this kind as a whole, whatever their capitals and the space before them.
+fn tokens_of(lm: &LanguageModel, is: impl Fn(&str) -> bool) -> Tokens {
+    (0..lm.tokenizer.vocabulary() as u32)
+        .filter(|token| is(&lm.tokenizer.decode_text(&[*token]).trim().to_lowercase()))
+        .collect()
 }
 
 /// What is asked of the model.
@@ -40,8 +41,8 @@ struct Wish<'a> {
     prompt: Tokens,
     /// What the chat is told.
     instruction: String,
-    /// A longer prompt that makes the condition likely and leaves the model writing as it does unasked.
-    hint: Tokens,
+    /// Tokens whose logits are raised, and by how much, so that draws for the warm start satisfy the condition more often.
+    tilt: (Tokens, f64),
     /// Where the run stands before and after.
     share: [f64; 2],
 }
@@ -55,14 +56,13 @@ pub(super) fn run(config: &Config, run: &mut Run) -> Result<Vec<Seen>> {
     if before >= -0.3 {
         run.warn(format!("the story's opening has the compound score {before}, which is not below -0.3"));
     }
-    let begin = start(&lm)?;
     let wishes = [
         Wish {
             name: "lexical",
             title: &format!("SmolLM2, the word “{}”", large.word),
             condition: Condition::word(&large.word),
-            prompt: begin.clone(),
-            hint: [begin.clone(), lm.encode(hint_of(&large.word)), begin].concat(),
+            prompt: start(&lm)?,
+            tilt: (tokens_of(&lm, |text| text == large.word.to_lowercase()), large.word_tilt),
             instruction: format!(
                 "Write one sentence that contains the word \"{}\". Write the sentence only.",
                 large.word
@@ -74,7 +74,7 @@ pub(super) fn run(config: &Config, run: &mut Run) -> Result<Vec<Seen>> {
             title: "SmolLM2, a story that ends well",
             condition: Condition::sentiment(large.above),
             prompt: lm.encode(&large.opening),
-            hint: lm.encode(format!("{HAPPY}{}", large.opening)),
+            tilt: (tokens_of(&lm, |text| vader.compound(text) >= PLEASANT), large.sentiment_tilt),
             instruction: format!(
                 "Continue this story so that it ends very happily. Write the continuation only. {}",
                 large.opening
@@ -125,10 +125,10 @@ pub(super) struct Trained<'a> {
     pub(super) warm_draws: (usize, usize),
 }
 
-/// GUARD's recommended route: draws of the base model and of the prompted one, reweighted maximum likelihood, distributional policy gradient.
+/// GUARD's recommended route: draws of the base model and of one that helps, reweighted maximum likelihood, distributional policy gradient.
 pub(super) fn train<'a>(
     base: &'a Reader<'a>,
-    cap: Option<&Reader<'_>>,
+    help: Option<&dyn Law>,
     task: &Task<'_>,
     (rank, settings): (usize, &Settings),
     must_be_seen: bool,
@@ -136,9 +136,9 @@ pub(super) fn train<'a>(
     told: super::training::Told<'_>,
 ) -> Result<Trained<'a>> {
     let all = (settings.draws as f64 * settings.warm) as usize;
-    let half = if cap.is_some() { all / 2 } else { all };
+    let half = if help.is_some() { all / 2 } else { all };
     let mut laws: Vec<(&dyn Law, usize)> = vec![(base, half)];
-    laws.extend(cap.map(|cap| (cap as &dyn Law, all - half)));
+    laws.extend(help.map(|help| (help, all - half)));
     let pool = task.gather(&laws, stream.child(0), told)?;
     if must_be_seen && pool.texts.is_empty() {
         return Err(Error::Input(never_seen(half)));
@@ -172,7 +172,6 @@ fn study(
     let chat = lm.chat.clone().unwrap_or_else(|| Chat::chatml(""));
     let base = Reader::new(&lm.model, &event);
     let cap = Reader::new(&lm.model, &event.after(instructed(lm, &chat, &wish.instruction)?));
-    let hinted = Reader::new(&lm.model, &event.after(wish.hint.clone()));
     let text = |tokens: &Tokens| String::from_utf8_lossy(&lm.tokenizer.decode(tokens)).into_owned();
     let holds = |tokens: &Tokens| constraint.holds(&text(tokens));
     let task = Task { base: &base, holds: &holds, length: large.length };
@@ -181,8 +180,10 @@ fn study(
     let stream = run.stream(&format!("large {}", wish.name));
     let words = format!("{}: training", wish.title);
     let settings = &large.training;
+    let (raised, by) = &wish.tilt;
+    let tilt = Adapter::new(&base, large.rank, stream.child(4))?.tilted(raised, *by as f32)?;
     let trained =
-        train(&base, Some(&hinted), &task, (large.rank, settings), false, stream.child(0), &mut |share| {
+        train(&base, Some(&tilt), &task, (large.rank, settings), false, stream.child(0), &mut |share| {
             run.progress(at_share(0.5 * share), &words)
         })?;
     if trained.power < 1.0 {
@@ -197,7 +198,7 @@ fn study(
     let arms = [
         Arm { name: "rejection", law: &base, draws: some, training_tokens: 0 },
         Arm { name: "cap", law: &cap, draws: some, training_tokens: 0 },
-        Arm { name: "hint", law: &hinted, draws: some, training_tokens: 0 },
+        Arm { name: "tilt", law: &tilt, draws: some, training_tokens: 0 },
         Arm { name: "sft", law: &trained.warm, draws: some, training_tokens: tokens(trained.warm_draws.0) },
         Arm {
             name: "guard",
