@@ -119,6 +119,22 @@ impl<'a> Adapter<'a> {
         })
     }
 
+    /// The same with `tilt` added to the logits of some tokens.
+    ///
+    /// # Errors
+    /// Those of [`Proposal::copy`].
+    pub fn tilted(&self, tokens: &[u32], tilt: f32) -> Result<Self> {
+        let tilted = self.copy()?;
+        tilted.bias.update(|bias| {
+            for token in tokens {
+                if let Some(c) = bias.get_mut(*token as usize) {
+                    *c += tilt;
+                }
+            }
+        });
+        Ok(tilted)
+    }
+
     /// What is added to the engine's logits: `(W A) (B' h) + c`. The same engine's logits serve the model and the proposal, so that before any
     /// training the two are the same law to the bit.
     fn shaped<T>(&self, work: impl FnOnce(sampler::Shape<'_>) -> Result<T>) -> Result<T> {

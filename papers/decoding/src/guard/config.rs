@@ -64,6 +64,10 @@ pub struct Large {
     pub enabled: bool,
     /// The word that a continuation of the start token must hold.
     pub word: String,
+    /// What is added to the logits of the word's tokens when draws for the warm start are helped.
+    pub word_tilt: f64,
+    /// The same for tokens of pleasant words.
+    pub sentiment_tilt: f64,
     /// Opening of a story whose continuation must end well.
     pub opening: String,
     /// The compound score that the continuation must exceed.
@@ -136,8 +140,8 @@ impl Config {
             batch: 64,
             batches: 10,
             epochs: 3,
-            likelihood_rate: 3e-4,
-            gradient_rate: 3e-4,
+            likelihood_rate: 1e-3,
+            gradient_rate: 1e-3,
             clip: 0.999,
             effective: 30.0,
             beta: 0.1,
@@ -175,6 +179,8 @@ impl Config {
             large: Large {
                 enabled: true,
                 word: "amazing".to_owned(),
+                word_tilt: 6.0,
+                sentiment_tilt: 2.0,
                 opening: OPENING.to_owned(),
                 above: 0.8,
                 length: 20,
@@ -186,8 +192,8 @@ impl Config {
                     draws: 800,
                     batch: 16,
                     batches: 5,
-                    likelihood_rate: 3e-3,
-                    gradient_rate: 3e-3,
+                    likelihood_rate: 5e-3,
+                    gradient_rate: 2e-3,
                     ..training
                 },
             },
@@ -287,6 +293,8 @@ impl Config {
         if c.opening.trim().is_empty() {
             return Err(Invalid::new("large.opening", "the opening of a story", "nothing"));
         }
+        Invalid::unless_in("large.word_tilt", c.word_tilt, 0.0..=30.0)?;
+        Invalid::unless_in("large.sentiment_tilt", c.sentiment_tilt, 0.0..=30.0)?;
         Invalid::unless_in("large.length", c.length, 2..=512)?;
         Invalid::unless_in("large.rank", c.rank, 1..=64)?;
         Invalid::unless_in("large.judged", c.judged, 8..=1_000_000)?;

@@ -137,7 +137,9 @@ impl Judged {
             Cell::from(self.z).show(),
             self.effective
         );
-        self.observe(run, "z", "base", at, self.z, self.draws(|r| r.0));
+        if self.is_resolved() {
+            self.observe(run, "z", "base", at, self.z, self.draws(|r| r.0));
+        }
         run.observe("effective", "pool", at, self.effective);
         if !self.is_resolved() {
             run.warn(format!(
@@ -158,8 +160,11 @@ impl Judged {
         let texts: Vec<Tokens> = own.iter().map(|i| self.pool.texts[*i].clone()).collect();
         let [low, high] = wilson(own.len(), self.pool.drawn[k]);
         run.observe_with("acceptance", name, at, e.acceptance, Spread::Interval([low, high]));
-        let gains = self.draws(|r| r.1[k].acceptance / r.0);
-        self.observe(run, "gain", name, at, e.acceptance / self.z, gains);
+        // Of few effective samples Z is mostly too small, and a gain over it too large.
+        if self.is_resolved() {
+            let gains = self.draws(|r| r.1[k].acceptance / r.0);
+            self.observe(run, "gain", name, at, e.acceptance / self.z, gains);
+        }
         let mut row: Vec<Cell> = vec![
             name.into(),
             Cell::from(self.training[k] as u64),
@@ -167,7 +172,8 @@ impl Judged {
             low.into(),
             high.into(),
         ];
-        row.extend([Cell::from(1.0 / e.acceptance), Cell::from(e.acceptance / self.z)]);
+        row.push(Cell::from(1.0 / e.acceptance));
+        row.push(if self.is_resolved() { Cell::from(e.acceptance / self.z) } else { "not resolved".into() });
         if self.is_resolved() && !own.is_empty() {
             self.observe(run, "kl_proposal", name, at, e.to_proposal, self.draws(|r| r.1[k].to_proposal));
             self.observe(run, "kl_output", name, at, e.to_output, self.draws(|r| r.1[k].to_output));

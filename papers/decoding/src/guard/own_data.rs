@@ -10,7 +10,7 @@ use ream_lm::{LanguageModel, Tokenizer, gguf};
 use super::adapter::Reader;
 use super::config::Config;
 use super::constraint::{Constraint, Witness};
-use super::law::{Tokens, failed};
+use super::law::{Law, Tokens, failed};
 use super::part_c::{ends, instructed, start, train};
 use super::sampler::Event;
 use super::sampling::{Limits, guarded};
@@ -143,7 +143,7 @@ fn one(
     let at = |share: f64| (i as f64 + share) / all as f64;
     let trained = train(
         &base,
-        cap.as_ref(),
+        cap.as_ref().map(|cap| cap as &dyn Law),
         &task,
         (config.large.rank, &settings),
         true,

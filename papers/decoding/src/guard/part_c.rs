@@ -22,6 +22,15 @@ use crate::bases;
 const SHOWN: usize = 4;
 /// Texts by which it is checked that base and proposal score the same event.
 const SAME_EVENT: usize = 64;
+/// Compound score from which a single word is pleasant.
+const PLEASANT: f64 = 0.5;
+
+/// Tokens that are a word of this kind as a whole, whatever their capitals and the space before them.
+fn tokens_of(lm: &LanguageModel, is: impl Fn(&str) -> bool) -> Tokens {
+    (0..lm.tokenizer.vocabulary() as u32)
+        .filter(|token| is(&lm.tokenizer.decode_text(&[*token]).trim().to_lowercase()))
+        .collect()
+}
 
 /// What is asked of the model.
 struct Wish<'a> {
@@ -32,6 +41,8 @@ struct Wish<'a> {
     prompt: Tokens,
     /// What the chat is told.
     instruction: String,
+    /// Tokens whose logits are raised, and by how much, so that draws for the warm start satisfy the condition more often.
+    tilt: (Tokens, f64),
     /// Where the run stands before and after.
     share: [f64; 2],
 }
@@ -51,6 +62,7 @@ pub(super) fn run(config: &Config, run: &mut Run) -> Result<Vec<Seen>> {
             title: &format!("SmolLM2, the word “{}”", large.word),
             condition: Condition::word(&large.word),
             prompt: start(&lm)?,
+            tilt: (tokens_of(&lm, |text| text == large.word.to_lowercase()), large.word_tilt),
             instruction: format!(
                 "Write one sentence that contains the word \"{}\". Write the sentence only.",
                 large.word
@@ -62,6 +74,7 @@ pub(super) fn run(config: &Config, run: &mut Run) -> Result<Vec<Seen>> {
             title: "SmolLM2, a story that ends well",
             condition: Condition::sentiment(large.above),
             prompt: lm.encode(&large.opening),
+            tilt: (tokens_of(&lm, |text| vader.compound(text) >= PLEASANT), large.sentiment_tilt),
             instruction: format!(
                 "Continue this story so that it ends very happily. Write the continuation only. {}",
                 large.opening
@@ -112,10 +125,10 @@ pub(super) struct Trained<'a> {
     pub(super) warm_draws: (usize, usize),
 }
 
-/// GUARD's recommended route: draws of the base model and of the prompted one, reweighted maximum likelihood, distributional policy gradient.
+/// GUARD's recommended route: draws of the base model and of one that helps, reweighted maximum likelihood, distributional policy gradient.
 pub(super) fn train<'a>(
     base: &'a Reader<'a>,
-    cap: Option<&Reader<'_>>,
+    help: Option<&dyn Law>,
     task: &Task<'_>,
     (rank, settings): (usize, &Settings),
     must_be_seen: bool,
@@ -123,9 +136,9 @@ pub(super) fn train<'a>(
     told: super::training::Told<'_>,
 ) -> Result<Trained<'a>> {
     let all = (settings.draws as f64 * settings.warm) as usize;
-    let half = if cap.is_some() { all / 2 } else { all };
+    let half = if help.is_some() { all / 2 } else { all };
     let mut laws: Vec<(&dyn Law, usize)> = vec![(base, half)];
-    laws.extend(cap.map(|cap| (cap as &dyn Law, all - half)));
+    laws.extend(help.map(|help| (help, all - half)));
     let pool = task.gather(&laws, stream.child(0), told)?;
     if must_be_seen && pool.texts.is_empty() {
         return Err(Error::Input(never_seen(half)));
@@ -167,8 +180,10 @@ fn study(
     let stream = run.stream(&format!("large {}", wish.name));
     let words = format!("{}: training", wish.title);
     let settings = &large.training;
+    let (raised, by) = &wish.tilt;
+    let tilt = Adapter::new(&base, large.rank, stream.child(4))?.tilted(raised, *by as f32)?;
     let trained =
-        train(&base, Some(&cap), &task, (large.rank, settings), false, stream.child(0), &mut |share| {
+        train(&base, Some(&tilt), &task, (large.rank, settings), false, stream.child(0), &mut |share| {
             run.progress(at_share(0.5 * share), &words)
         })?;
     if trained.power < 1.0 {
@@ -183,6 +198,7 @@ fn study(
     let arms = [
         Arm { name: "rejection", law: &base, draws: some, training_tokens: 0 },
         Arm { name: "cap", law: &cap, draws: some, training_tokens: 0 },
+        Arm { name: "tilt", law: &tilt, draws: some, training_tokens: 0 },
         Arm { name: "sft", law: &trained.warm, draws: some, training_tokens: tokens(trained.warm_draws.0) },
         Arm {
             name: "guard",
