@@ -80,9 +80,9 @@ impl Config {
             shape: Shape { layers: 16, d: 64, heads: 4, hidden: 192, context: 96, rope_base: 10_000.0 },
             training: TrainingSettings {
                 tokens: PLANNED_TOKENS,
-                batch: 4,
+                batch: 8,
                 learning_rate: 1.5e-3,
-                warmup: 100,
+                warmup: 50,
                 least_noise: 0.02,
             },
             skip: 3,
@@ -91,7 +91,7 @@ impl Config {
             calibration: 64,
             noise: vec![0.2, 0.5, 0.8],
             validation: 48,
-            items: 128,
+            items: 96,
             item_length: 64,
             smollm2: true,
             real: RealSettings {
@@ -102,7 +102,7 @@ impl Config {
                 skip: vec![1, 2, 3, 6],
                 draws: 10,
                 few: 500,
-                candidates: 12,
+                candidates: 10,
             },
             own: Own { model: String::new(), k: 3, rule: Rule::Best, blocks: Vec::new() },
         };
@@ -112,6 +112,7 @@ impl Config {
                 shape: Shape { layers: 8, d: 32, heads: 2, hidden: 96, context: 80, rope_base: 10_000.0 },
                 training: TrainingSettings {
                     tokens: 150 * 4 * 80,
+                    batch: 4,
                     warmup: 20,
                     learning_rate: 3e-3,
                     ..full.training
