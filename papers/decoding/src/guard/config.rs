@@ -225,7 +225,7 @@ impl Config {
             words: ["the", "and"].map(str::to_owned).to_vec(),
             rate: 0.1,
             rate_draws: 200,
-            regex: r"(?s),.*[a-z],".to_owned(),
+            regex: r"(?s),".to_owned(),
             rejection: 400,
             judged: 200,
             forced: 20,

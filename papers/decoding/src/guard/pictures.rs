@@ -47,16 +47,16 @@ fn plane(seen: &[Seen]) -> Figure {
             .y("acceptance rate AR")
             .log_y()
             .range_y(low, 1.0);
+        // Straight on a logarithmic axis: log AR = KL(g||g') - level.
+        let (mut x, mut y) = (Vec::new(), Vec::new());
         for level in LINES {
-            // AR = exp(KL(g||g') - level), within the panel.
-            let from = (level + libm::log(low)).max(0.0);
-            let to = level.min(right);
+            let (from, to) = ((level + libm::log(low)).max(0.0), level.min(right));
             if from < to {
-                let x: Vec<f64> = (0..=20).map(|i| from + (to - from) * f64::from(i) / 20.0).collect();
-                let y = x.iter().map(|x| libm::exp(x - level).clamp(low, 1.0)).collect();
-                panel = panel.layer(Layer::dashed(format!("KL(g‖a') = {level}"), x, y));
+                x.extend([from, to, f64::NAN]);
+                y.extend([from - level, to - level, f64::NAN].map(|log| libm::exp(log).clamp(low, 1.0)));
             }
         }
+        panel = panel.layer(Layer::dashed("equal KL(g‖a'): 0.5, 1, 2, 4, 6 nats from above", x, y));
         for arm in there {
             panel = panel.layer(Layer::Points {
                 label: arm.name.clone(),
