@@ -23,7 +23,7 @@ use crate::quant::Matrix;
 /// let x = Tensor::from_vec(vec![0.1; 7 * 576], &[1, 7, 576])?.watched();
 /// let loss = upper.logits(&x, &Mask::causal())?.log_sum_exp().sum();
 /// let gradients = loss.backward()?;
-/// assert!(gradients.get(&x).is_some());
+/// assert!(gradients.of(&x).is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
