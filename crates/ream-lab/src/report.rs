@@ -83,6 +83,14 @@ pub struct MeasureRow {
     pub seeds: usize,
 }
 
+/// The observations without those of measures that depend on how fast the machine was.
+fn steady(paper: &Paper, seeds: &[SeedObservations]) -> Vec<SeedObservations> {
+    let timed = |id: &str| paper.measure(id).is_some_and(|measure| measure.timed);
+    let mut seeds = seeds.to_vec();
+    seeds.iter_mut().for_each(|seed| seed.observations.retain(|o| !timed(&o.measure)));
+    seeds
+}
+
 impl Report {
     /// Gathers a run as it stands; unfinished runs give what there is.
     ///
@@ -114,7 +122,7 @@ impl Report {
             samples: told.samples,
             warnings: told.warnings,
             figures: told.figures,
-            digest: digest(&seeds)?,
+            digest: digest(&steady(paper, &seeds))?,
             finished: ended.finished,
             failed: ended.failed,
             unfinished: ended.unfinished,

@@ -175,6 +175,9 @@ pub struct Measure {
     /// Heading of its column in the bench table of the family's page; none when empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub bench: String,
+    /// Whether it depends on how fast the machine is at the moment: left out where runs are compared bit for bit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed: bool,
 }
 
 /// Which direction of a measure is good.
