@@ -43,6 +43,14 @@ pub struct DataSet {
     pub note: String,
 }
 
+impl DataSet {
+    /// Registry, package and version in words.
+    #[must_use]
+    pub fn source(&self) -> String {
+        format!("{} {} {}", self.registry.name(), self.package, self.version)
+    }
+}
+
 /// How a data set is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {

@@ -34,6 +34,18 @@ pub enum Condition {
     Damaged,
 }
 
+impl Condition {
+    /// `fetched`, `not fetched` or `damaged`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Absent => "not fetched",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
 impl Store {
     /// The store in a folder, which need not exist yet.
     #[must_use]

@@ -31,6 +31,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use dequantize::dequantize;
+pub(crate) use dequantize::q4_k_scales;
 pub use error::Error;
 pub use kind::Kind;
 pub use quantize::quantize;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ream_data::{Condition, DataSet, Progress, size_words};
+use ream_data::{DataSet, Progress, size_words};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -97,15 +97,11 @@ impl DataRow {
         Self {
             id: &set.id,
             title: &set.title,
-            source: format!("{} {} {}", set.registry.name(), set.package, set.version),
+            source: set.source(),
             download_bytes: set.download_bytes,
             licence: &set.licence,
             sha256: &set.sha256,
-            state: match app.site.data.condition(set) {
-                Condition::Fetched => "fetched",
-                Condition::Absent => "not fetched",
-                Condition::Damaged => "damaged",
-            },
+            state: app.site.data.condition(set).name(),
             papers: uses.map(|(slug, _)| slug.clone()).collect(),
             fetch: app.fetches.lock().get(set.id.as_str()).cloned(),
         }

@@ -76,7 +76,7 @@ fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
 
 /// Scale and minimum of a group of 32 in Q4_K: eight pairs of 6 bits in 12 bytes. Bytes 0 to 3 hold the low six bits of scales 0 to 3, bytes
 /// 4 to 7 of minima 0 to 3, bytes 8 to 11 the low four bits of scales and minima 4 to 7, whose upper two bits are those left over in 0 to 7.
-fn q4_k_scales(packed: &[u8], group: usize) -> (u8, u8) {
+pub(crate) fn q4_k_scales(packed: &[u8], group: usize) -> (u8, u8) {
     if group < 4 {
         return (packed[group] & 63, packed[group + 4] & 63);
     }

@@ -7,7 +7,7 @@ use super::math::{add, rms_norm, rotate, swiglu};
 use super::model::Block;
 use super::pass::Plan;
 use super::{Cache, Feed, LlamaError, Logits, Model, Output};
-use crate::quant::{BLOCK, Cells, LANES, Matrix, Rows, TILE, Tile};
+use crate::quant::{BLOCK, Cells, LANES, Matrix, Rows, TILE, Tile, product};
 
 /// Parts of a matrix that each thread takes, for those that are ready earlier.
 const SHARES: usize = 8;
@@ -118,18 +118,8 @@ impl<'a> Forward<'a> {
             wanted.iter().flat_map(|row| &x[row * width..(row + 1) * width]).copied().collect();
         normalise(&chosen, &self.model.norm, config.eps, &mut room.narrow);
         output.logits = vec![0.0; wanted.len() * config.vocab];
-        project(&self.model.head, &room.narrow, &mut output.logits);
+        product(&self.model.head, &room.narrow, &mut output.logits);
     }
-}
-
-/// `out = x W'`: `[rows, outputs]`.
-pub(super) fn project(matrix: &Matrix, x: &Rows, out: &mut [f32]) {
-    let (outputs, cells) = (matrix.outputs(), Cells::new(out));
-    products(&[matrix], x, |row, _, first, sums| {
-        let len = sums.len().min(outputs - first);
-        // SAFETY: every panel of every row comes once.
-        unsafe { cells.part(row * outputs + first, len) }.copy_from_slice(&sums[..len]);
-    });
 }
 
 /// Calls `take(row, which matrix, first output, sixteen outputs)` for every panel of every matrix and row, from all threads.

@@ -1,8 +1,8 @@
 //! Blocks of a file's tensors, taken apart into codes and scales (the formats: [`crate::gguf::dequantize`]).
 
 use super::BLOCK;
-use crate::gguf::Kind;
 use crate::gguf::half::f16_to_f32;
+use crate::gguf::{Kind, q4_k_scales};
 
 /// 32 inputs of one output.
 #[derive(Clone, Copy)]
@@ -49,12 +49,7 @@ fn nibbles(bytes: &[u8]) -> [u8; BLOCK] {
 
 fn q4_k(bytes: &[u8], group: usize) -> Block {
     let (packed, quants) = (&bytes[4..16], &bytes[16..]);
-    let (scale, min) = if group < 4 {
-        (packed[group] & 63, packed[group + 4] & 63)
-    } else {
-        let low = packed[group + 4];
-        (low & 15 | packed[group - 4] >> 6 << 4, low >> 4 | packed[group] >> 6 << 4)
-    };
+    let (scale, min) = q4_k_scales(packed, group);
     let (from, shift) = (group / 2 * 32, group % 2 * 4);
     let codes = std::array::from_fn(|j| quants[from + j] >> shift & 15);
     Block::new(half(bytes, 0) * f32::from(scale), -(half(bytes, 2) * f32::from(min)), codes)

@@ -34,15 +34,11 @@ impl DataRow {
         Self {
             id: set.id.clone(),
             title: set.title.clone(),
-            source: format!("{} {} {}", set.registry.name(), set.package, set.version),
+            source: set.source(),
             download_bytes: set.download_bytes,
             licence: set.licence.clone(),
             sha256: set.sha256.clone(),
-            state: match condition {
-                Condition::Fetched => "fetched",
-                Condition::Absent => "not fetched",
-                Condition::Damaged => "damaged",
-            },
+            state: condition.name(),
         }
     }
 
