@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use ream_data::shakespeare;
+use ream_data::shakespeare::{plays, poems};
 use ream_data::sword::Bible;
 use ream_lab::{Error, Result, Run};
 use ream_lm::small::split_chapters;
@@ -33,15 +33,15 @@ pub fn kjv(run: &Run) -> Result<Texts> {
     Ok(Texts { training, held_out })
 }
 
-/// Shakespeare's plays and Milton's poems, a text for each.
+/// Shakespeare's plays and books of poems, a text for each.
 ///
 /// # Errors
 /// When the data set `shakespeare` is not there.
-pub fn shakespeare_and_milton(run: &Run) -> Result<Vec<String>> {
+pub fn shakespeare(run: &Run) -> Result<Vec<String>> {
     let folder = run.data("shakespeare")?;
-    let plays = shakespeare::plays(&folder).map_err(failed)?;
-    let poems = shakespeare::poems(&folder).map_err(failed)?;
-    Ok(plays.into_iter().chain(poems).map(|work| work.lines.join("\n") + "\n").collect())
+    let dramas = plays(&folder).map_err(failed)?;
+    let verses = poems(&folder).map_err(failed)?;
+    Ok(dramas.into_iter().chain(verses).map(|work| work.lines.join("\n") + "\n").collect())
 }
 
 /// `kjv-base`, or a smaller one for smoke presets: trained on the King James Bible once, then kept for all papers.

@@ -197,7 +197,7 @@ fn small<'a>(config: &'a Config, run: &mut Run) -> Result<Study<'a>> {
 fn smollm2<'a>(config: &'a Config, run: &mut Run) -> Result<Study<'a>> {
     let lm = bases::smollm2(run)?;
     let bible = bases::kjv(run)?;
-    let plays = pieces(&bases::shakespeare_and_milton(run)?);
+    let plays = pieces(&bases::shakespeare(run)?);
     let (plays, held_plays) = split_chapters(&plays, HELD_OUT);
     let shuffled = |pieces: Vec<String>, purpose: &str| -> Vec<String> {
         let mut pieces = pieces;

@@ -505,7 +505,7 @@ pub(crate) const DATA: [&str; 4] = ["smollm2", "kjv", "shakespeare", "argparse"]
 fn mixed_text(config: &Config, run: &Run, lm: &ream_lm::LanguageModel) -> Result<[Vec<Vec<u32>>; 2]> {
     let settings = &config.real;
     let python = std::fs::read_to_string(run.data("argparse")?).map_err(failed)?;
-    let plays = bases::shakespeare_and_milton(run)?;
+    let plays = bases::shakespeare(run)?;
     let texts = [bases::kjv(run)?.held_out.concat(), plays.into_iter().next().unwrap_or_default(), python];
     let windows = settings.tokens / settings.window;
     let (mut calibration, mut evaluation) = (Vec::new(), Vec::new());
