@@ -33,7 +33,7 @@ enum Task {
     },
     /// Recorded workloads; writes a folder under benches/runs
     Bench {
-        /// Which suites: build, start-up, overhead, smoke, full, nn, search, web; start-up, overhead and smoke when none is named
+        /// Which suites: build, start-up, overhead, smoke, full, nn, lm, search, web; start-up, overhead and smoke when none is named
         suites: Vec<String>,
         /// How often each workload runs
         #[arg(long, default_value_t = 5)]
@@ -44,7 +44,7 @@ enum Task {
         /// nn: who else takes the same steps: torch, torch-1-thread, torch-compile
         #[arg(long, value_delimiter = ',', default_value = "torch")]
         rivals: Vec<String>,
-        /// nn: blocks of theirs, ours, ours, theirs; ten or more are a measurement
+        /// nn, lm: blocks of theirs, ours, ours, theirs; ten or more are a measurement
         #[arg(long, default_value_t = 10)]
         blocks: usize,
     },

@@ -6,7 +6,7 @@ mod page;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
@@ -60,7 +60,7 @@ pub struct Catalog {
 struct Inner {
     store: Store,
     directory: PathBuf,
-    embedder: Option<Arc<dyn Embedder>>,
+    embedder: OnceLock<Arc<dyn Embedder>>,
     /// Tells cursors of other processes apart.
     process: u64,
     shown: RwLock<Shown>,
@@ -81,6 +81,7 @@ impl Catalog {
     pub async fn open(store: Store, index_dir: &Path, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
         let directory = index_dir.to_path_buf();
         let (keeper, shown) = Keeper::open(directory.clone(), &store, embedder.as_deref()).await?;
+        let embedder = embedder.map(OnceLock::from).unwrap_or_default();
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let process = fingerprint(&[&time.to_string(), &std::process::id().to_string()]);
         let catalog = Self {
@@ -109,6 +110,24 @@ impl Catalog {
         &self.inner.store
     }
 
+    /// Turns meaning search on in a catalogue that was opened without an encoder; vectors that the store holds are read at once,
+    /// [`Catalog::embed_missing`] makes the others. Does nothing when there is an encoder already.
+    ///
+    /// # Errors
+    /// The store fails; meaning search stays off.
+    pub async fn set_embedder(&self, embedder: Arc<dyn Embedder>) -> Result<()> {
+        let inner = &*self.inner;
+        let mut keeper = inner.keeper.lock().await;
+        if inner.embedder.get().is_some() {
+            return Ok(());
+        }
+        keeper.begin_vectors(&inner.store, &*embedder).await?;
+        keeper.show(inner, true);
+        // Nobody else sets it while the keeper is held.
+        let _ = inner.embedder.set(embedder);
+        Ok(())
+    }
+
     /// Brings the index up to the store; returns how many papers were written into it. To be called after imports and every few seconds.
     ///
     /// # Errors
@@ -122,7 +141,7 @@ impl Catalog {
             written = keeper.follow(inner, true).await;
         }
         let written = written?;
-        keeper.read_vectors(&inner.store, inner.embedder.as_deref()).await?;
+        keeper.read_vectors(&inner.store, inner.embedder.get().map(|e| &**e)).await?;
         keeper.show(inner, false);
         Ok(written)
     }
@@ -134,7 +153,7 @@ impl Catalog {
     /// The encoder or the store fails. What was embedded before is kept.
     pub async fn embed_missing(&self, progress: &mut (dyn FnMut(usize, usize) + Send)) -> Result<usize> {
         let inner = &*self.inner;
-        let Some(embedder) = &inner.embedder else { return Ok(0) };
+        let Some(embedder) = inner.embedder.get() else { return Ok(0) };
         let papers = usize::try_from(inner.store.count().await?.papers).unwrap_or(usize::MAX);
         let present = usize::try_from(inner.store.count_vectors(embedder.name()).await?).unwrap_or(0);
         let total = papers.saturating_sub(present);
@@ -171,7 +190,7 @@ impl Catalog {
     /// Whether papers can be found by meaning.
     #[must_use]
     pub fn meaning(&self) -> MeaningState {
-        if self.inner.embedder.is_none() {
+        if self.inner.embedder.get().is_none() {
             return MeaningState::off();
         }
         let shown = self.inner.shown.read().unwrap_or_else(PoisonError::into_inner);
@@ -319,7 +338,7 @@ impl Inner {
         if mode == Mode::Text || (text.is_empty() && mode == Mode::Fused) {
             return Ok(None);
         }
-        let Some(embedder) = &self.embedder else {
+        let Some(embedder) = self.embedder.get() else {
             if let MeaningState::Off { why } = MeaningState::off() {
                 notes.push(why);
             }

@@ -236,6 +236,12 @@ async fn meaning_is_off_without_an_encoder_and_says_so(place: Place) {
     }
     assert_eq!(catalog.embed_missing(&mut |_, _| {}).await.unwrap(), 0);
     assert!(catalog.search(&query("drafts")).await.unwrap().notes.is_empty());
+    // The encoder comes later, under the open catalogue.
+    catalog.set_embedder(Arc::new(Hashed)).await.unwrap();
+    assert_eq!(catalog.meaning(), MeaningState::On { documents: 0 });
+    assert_eq!(catalog.embed_missing(&mut |_, _| {}).await.unwrap(), 1);
+    let page = catalog.search(&SearchQuery { mode: Mode::Meaning, ..query("drafts") }).await.unwrap();
+    assert!(page.notes.is_empty() && page.hits[0].why.contains("near in meaning"), "{page:?}");
 }
 
 async fn meaning_and_words_are_fused_and_vectors_are_kept(place: Place) {

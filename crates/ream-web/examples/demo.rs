@@ -24,6 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         edition: Arc::new(Edition::load(families, build)?),
         runs: Runs::new(home.path().join("runs")),
         data: ream_data::Store::open(home.path().join("data")),
+        encoder: None,
         home: home.path().to_owned(),
         program: PathBuf::from("ream"),
         bind,

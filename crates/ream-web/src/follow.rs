@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ream_catalog::MeaningState;
+
 use crate::board::{Board, run_rows, stamp};
 use crate::error::{Error, Result};
 use crate::state::App;
@@ -54,6 +56,23 @@ pub(crate) async fn judge(app: &App, seen: &mut Option<u64>) -> Result<()> {
         app.store().set_runs(&rows).await?;
         *seen = Some(now);
         app.forget();
+        let outcome = find_encoder(app).await;
+        app.set_trouble("encoder", outcome.err());
+    }
+    Ok(())
+}
+
+/// Turns meaning search on once its encoder has been fetched.
+async fn find_encoder(app: &App) -> std::result::Result<(), String> {
+    let catalog = &app.site.catalog;
+    let Some(find) = app.site.encoder.clone().filter(|_| matches!(catalog.meaning(), MeaningState::Off { .. })) else {
+        return Ok(());
+    };
+    let found = tokio::task::spawn_blocking(move || find()).await.map_err(|e| e.to_string())??;
+    if let Some(encoder) = found {
+        catalog.set_embedder(encoder).await.map_err(|e| e.to_string())?;
+        app.forget();
+        app.embed();
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use ream_catalog::Catalog;
+use ream_catalog::{Catalog, Embedder};
 use ream_lab::{Edition, Runs};
 use tokio::net::TcpListener;
 
@@ -53,6 +53,8 @@ pub struct Site {
     pub runs: Runs,
     /// Where data sets are.
     pub data: ream_data::Store,
+    /// Looks for the sentence encoder of a catalogue that was opened without one: asked when data sets have changed.
+    pub encoder: Option<FindEncoder>,
     /// Where everything else is: uploads below it.
     pub home: PathBuf,
     /// The program that a run's workers are started with.
@@ -62,6 +64,9 @@ pub struct Site {
     /// What can be chosen.
     pub options: Options,
 }
+
+/// Gives the sentence encoder, where its weights are there; or why they cannot be used.
+pub type FindEncoder = Arc<dyn Fn() -> std::result::Result<Option<Arc<dyn Embedder>>, String> + Send + Sync>;
 
 /// What can be chosen of a site.
 #[derive(Clone, Debug)]

@@ -65,6 +65,7 @@ async fn site_in(home: &Path, options: Options) -> Router {
         edition: Arc::new(Edition::load(vec![ream_causal::family()], build).unwrap()),
         runs: Runs::new(home.join("runs")),
         data: ream_data::Store::open(home.join("data")),
+        encoder: None,
         home: home.to_owned(),
         program: PathBuf::from("ream"),
         bind: HOST.parse().unwrap(),

@@ -283,6 +283,13 @@ impl Keeper {
         result.map_err(index_error)
     }
 
+    /// Reads the stored vectors of an encoder that there was not before.
+    pub(super) async fn begin_vectors(&mut self, store: &Store, embedder: &dyn Embedder) -> Result<()> {
+        self.vectors = Vectors::new(embedder.dimensions());
+        self.vector_page = 0;
+        self.read_vectors(store, Some(embedder)).await
+    }
+
     /// Reads the stored vectors that came since the last reading.
     pub(super) async fn read_vectors(
         &mut self,

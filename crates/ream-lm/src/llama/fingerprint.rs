@@ -1,53 +1,44 @@
 //! What tells two models apart, for parts that were trained for one of them.
 
+use sha2::{Digest, Sha256};
+
 use super::Model;
 use crate::quant::Matrix;
 
-/// Of every matrix, each so-many-th row is looked at.
-const STRIDE: usize = 16;
+fn add_floats(hash: &mut Sha256, floats: &[f32]) {
+    hash.update(floats.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+}
 
-/// FNV-1a, 64 bits.
-struct Fnv(u64);
-
-impl Fnv {
-    fn add(&mut self, word: u64) {
-        for byte in word.to_le_bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn matrix(&mut self, matrix: &Matrix) {
-        let mut row = vec![0.0; matrix.inputs()];
-        for output in (0..matrix.outputs()).step_by(STRIDE) {
-            matrix.read_row(output, &mut row);
-            row.chunks(2).for_each(|pair| {
-                let high = pair.get(1).map_or(0, |x| u64::from(x.to_bits()));
-                self.add(u64::from(pair[0].to_bits()) | high << 32);
-            });
-        }
+fn add_matrix(hash: &mut Sha256, matrix: &Matrix) {
+    let mut row = vec![0.0; matrix.inputs()];
+    for output in 0..matrix.outputs() {
+        matrix.read_row(output, &mut row);
+        add_floats(hash, &row);
     }
 }
 
 impl Model {
-    /// A number that differs between models of other shapes or other weights (it looks at a sixteenth of them). It guards against mistakes, not
-    /// against malice.
+    /// A number that differs between models of other shapes or other weights: the beginning of SHA-256 over all of them, as they are read
+    /// after quantising.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+        let mut hash = Sha256::new();
         let c = &self.config;
         for size in [c.blocks, c.width, c.heads, c.kv_heads, c.head_size, c.ffn, c.vocab] {
-            hash.add(size as u64);
+            hash.update((size as u64).to_le_bytes());
         }
-        hash.add(u64::from(c.eps.to_bits()) | u64::from(c.rope_base.to_bits()) << 32);
-        hash.matrix(&self.embedding);
+        add_floats(&mut hash, &[c.eps, c.rope_base]);
+        add_matrix(&mut hash, &self.embedding);
         if !c.tied_head {
-            hash.matrix(&self.head);
+            add_matrix(&mut hash, &self.head);
         }
-        self.norm.iter().for_each(|x| hash.add(u64::from(x.to_bits())));
+        add_floats(&mut hash, &self.norm);
         for block in &self.blocks {
-            block.matrices().into_iter().for_each(|m| hash.matrix(m));
+            add_floats(&mut hash, &block.attention_norm);
+            add_floats(&mut hash, &block.ffn_norm);
+            block.matrices().into_iter().for_each(|m| add_matrix(&mut hash, m));
         }
-        hash.0
+        hash.finalize()[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 

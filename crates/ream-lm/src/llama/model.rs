@@ -101,8 +101,8 @@ impl Model {
     /// Bytes of the weights in memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        let head = if self.config.tied_head { 0 } else { self.head.size() };
-        self.embedding.size() + head + self.read_bytes() - self.head.size()
+        // A tied head is the embedding.
+        self.read_bytes() + if self.config.tied_head { 0 } else { self.embedding.size() }
     }
 
     /// Bytes that one pass reads when every row wants logits: all blocks and the head.

@@ -188,7 +188,8 @@ vectorised! {
             for (half, total) in halved.iter_mut().enumerate() {
                 let mut sum = 0_i32;
                 for i in 16 * half..16 * half + 16 {
-                    // Adding and taking away 1.5 * 2^23 rounds to the nearest integer; a number that is not finite becomes 0.
+                    // Adding and taking away 1.5 * 2^23 rounds to the nearest integer. What is not a number becomes 127 or -127, and
+                    // an infinity makes the whole block's scale infinite.
                     let rounded = (values[i] * inverse + 12_582_912.0).to_bits() as i32 - 0x4b40_0000;
                     let code = rounded.clamp(-127, 127);
                     codes[i] = code as i8;

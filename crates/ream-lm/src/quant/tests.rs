@@ -3,7 +3,7 @@
 use ream_rand::Stream;
 
 use super::integer::{self, Panel};
-use super::{Format, LANES, Matrix, QuantError, Rows, TILE, Tile};
+use super::{Format, LANES, Matrix, QuantError, Rows, TILE, Tile, product};
 use crate::gguf::half::f32_to_f16;
 use crate::gguf::{Kind, dequantize};
 
@@ -208,6 +208,34 @@ fn own_weights_keep_eight_bits() {
 }
 
 #[test]
+fn own_weights_keep_four_bits_of_their_range() {
+    let (outputs, inputs) = (20, 70);
+    // Far from zero, so that the minimum matters; the last block of a row is not full.
+    let weights: Vec<f32> = (0..outputs * inputs).map(|i| 2.0 + libm::cosf(i as f32) * 0.3).collect();
+    let matrix = Matrix::quantize_4(&weights, outputs, inputs).unwrap();
+    assert_eq!(matrix.format(), Format::Q4Min);
+    let mut row = vec![0.0; inputs];
+    for output in 0..outputs {
+        matrix.read_row(output, &mut row);
+        for (a, b) in row.iter().zip(&weights[output * inputs..]) {
+            // Half a step, and what half precision does to the minimum.
+            assert!((a - b).abs() <= 0.6 / 30.0 + 2e-3, "{a} {b}");
+        }
+    }
+    let even = Matrix::quantize_4(&[0.25; 33], 1, 33).unwrap();
+    let mut row = vec![0.0; 33];
+    even.read_row(0, &mut row);
+    assert_eq!(row, [0.25; 33]);
+    let mut sums = vec![0.0; outputs];
+    let x: Vec<f32> = (0..inputs).map(|i| libm::sinf(i as f32)).collect();
+    product(&matrix, &Rows::new(&x, inputs), &mut sums);
+    for (output, sum) in sums.iter().enumerate() {
+        let plain: f32 = weights[output * inputs..].iter().zip(&x).map(|(w, x)| w * x).sum();
+        assert!((sum - plain).abs() < 0.3, "{sum} {plain}");
+    }
+}
+
+#[test]
 fn what_is_no_matrix_is_refused() {
     let bytes = random_tensor(Kind::Q4_1, 16, 64, 4);
     let refused = |kind, outputs, inputs, bytes: &[u8]| {
@@ -226,7 +254,12 @@ fn what_is_no_matrix_is_refused() {
         refused(Kind::F32, 1, 1, &f32::NAN.to_le_bytes()),
         "row 0 has a weight or a scale that is not finite"
     );
-    assert!(matches!(Matrix::quantize(&[f32::INFINITY], 1, 1), Err(QuantError::NotFinite { output: 0 })));
+    for quantize in [Matrix::quantize, Matrix::quantize_4] {
+        for bad in [f32::INFINITY, f32::NAN, 1e30] {
+            assert!(matches!(quantize(&[1.0, bad], 2, 1), Err(QuantError::NotFinite { output: 1 })), "{bad}");
+        }
+        assert!(matches!(quantize(&[1.0; 3], 2, 2), Err(QuantError::TooLarge { .. })));
+    }
     let matrix = Matrix::new(Kind::Q4_1, 16, 64, &bytes).unwrap();
     assert_eq!(matrix.select(&[16]).unwrap_err().to_string(), "row 16 is asked for, the matrix has 16");
 }

@@ -5,10 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::Test;
-use crate::client::Served;
+use crate::client::{ENCODER, Served};
+use crate::probe::edition;
 
-pub const TESTS: [Test; 1] =
-    [("a_fetch_shows_how_far_it_is_and_why_it_fails", a_fetch_shows_how_far_it_is_and_why_it_fails)];
+pub const TESTS: [Test; 2] = [
+    ("a_fetch_shows_how_far_it_is_and_why_it_fails", a_fetch_shows_how_far_it_is_and_why_it_fails),
+    ("meaning_search_begins_once_its_encoder_is_there", meaning_search_begins_once_its_encoder_is_there),
+];
 
 /// A registry's client that writes a little, waits, and fails.
 fn client(folder: &Path) {
@@ -19,9 +22,13 @@ fn client(folder: &Path) {
 }
 
 fn until(site: &Served, wanted: &str) -> String {
+    until_at(site, "/data/alpaca-leaderboard", wanted)
+}
+
+fn until_at(site: &Served, address: &str, wanted: &str) -> String {
     let begun = Instant::now();
     loop {
-        let page = site.page("/data/alpaca-leaderboard");
+        let page = site.page(address);
         if page.contains(wanted) {
             return page;
         }
@@ -62,4 +69,19 @@ fn a_fetch_shows_how_far_it_is_and_why_it_fails() {
     assert_eq!((&row["state"], &row["fetch"]["done"]), (&"not fetched".into(), &true.into()), "{row}");
     process.kill().unwrap();
     process.wait().unwrap();
+}
+
+fn meaning_search_begins_once_its_encoder_is_there() {
+    let home = tempfile::tempdir().unwrap();
+    let site = Served::new(home.path(), edition(false));
+    let search = "/search?q=language&mode=meaning";
+    assert!(site.page(search).contains("action=\"/data/minilm/fetch\""), "{}", site.page(search));
+    // A data set counts as fetched when its file has the right size.
+    let set = ream_data::get(ENCODER).unwrap();
+    let folder = home.path().join("data").join(&set.id);
+    std::fs::create_dir_all(&folder).unwrap();
+    let bytes = vec![b'x'; usize::try_from(set.files[0].bytes).unwrap()];
+    std::fs::write(folder.join(&set.files[0].name), bytes).unwrap();
+    let page = until_at(&site, search, "near in meaning");
+    assert!(!page.contains("/data/minilm/fetch"), "{page}");
 }

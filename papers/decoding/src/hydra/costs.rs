@@ -5,7 +5,7 @@ use super::drafter::Drafter;
 use super::heads::failed;
 use super::tree::{PathCounts, StaticTree};
 use ream_lab::Result;
-use ream_lm::llama::{Cache, Feed, Layout, Logits, Model};
+use ream_lm::llama::{Branch, Cache, Feed, Layout, Logits, Model};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -81,18 +81,50 @@ pub fn measure_passes(
     Ok(CostCurve { points: sizes.iter().copied().zip(times.into_iter().map(median)).collect() })
 }
 
-/// Seconds of a draft of this tree and of reading one accepted token: medians of `repetitions`. The drafter has read something.
+/// A pass of the base over one token, again and again: what stands between two drafts.
+pub struct Between<'a> {
+    model: &'a Model,
+    cache: Cache,
+    branch: Branch,
+    token: u32,
+}
+
+impl<'a> Between<'a> {
+    /// A pass after `prompt`.
+    ///
+    /// # Errors
+    /// A prompt that is empty or leaves no room.
+    pub fn new(model: &'a Model, prompt: &[u32]) -> Result<Self> {
+        let mut cache = Cache::new(model);
+        let mut branch = cache.branch();
+        model.read(&mut cache, &mut branch, prompt).map_err(failed)?;
+        Ok(Self { model, cache, branch, token: prompt.last().copied().unwrap_or(0) })
+    }
+
+    fn pass(&mut self) -> Result<()> {
+        let before = self.branch.len();
+        let feed = Feed { branch: &mut self.branch, tokens: &[self.token], layout: Layout::Chain };
+        self.model.forward().run(&mut self.cache, &mut [feed]).map_err(failed)?;
+        self.branch.truncate(before);
+        Ok(())
+    }
+}
+
+/// Seconds of a draft of this tree and of reading one accepted token: medians of `repetitions`. The drafter has read something. The base reads a
+/// token before each, as it does when text is written: its weights push those of the drafter out of the caches.
 ///
 /// # Errors
-/// Those of the drafter.
+/// Those of the drafter and of the base.
 pub fn measure_draft(
     drafter: &mut dyn Drafter,
     tree: &StaticTree,
     (root, state): (u32, &[f32]),
+    between: &mut Between<'_>,
     repetitions: usize,
 ) -> Result<f64> {
     let mut times = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
+        between.pass()?;
         let begun = Instant::now();
         let drafts = drafter.draft(root, tree)?;
         drafter.read(&[root], state)?;
@@ -152,14 +184,18 @@ pub fn plans(
     counts: &PathCounts,
     (curve, sizes): (&CostCurve, &[usize]),
     sample: (u32, &[f32]),
+    between: &mut Between<'_>,
     repetitions: usize,
 ) -> Result<Vec<Plan>> {
     sizes
         .iter()
         .map(|nodes| {
             let tree = counts.tree(*nodes)?;
-            let draft =
-                if tree.depth() == 0 { 0.0 } else { measure_draft(drafter, &tree, sample, repetitions)? };
+            let draft = if tree.depth() == 0 {
+                0.0
+            } else {
+                measure_draft(drafter, &tree, sample, between, repetitions)?
+            };
             let (length, pass) = (counts.expected_length(&tree), curve.seconds(tree.len()));
             Ok(Plan { nodes: tree.len(), length, pass, draft })
         })

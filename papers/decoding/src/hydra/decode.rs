@@ -97,8 +97,8 @@ pub struct Speculative<'a> {
     rng: Rng,
     cache: Cache,
     branch: Branch,
-    /// After all that was read.
-    logits: Vec<f32>,
+    /// The base's choice after all that was read; none where only the prompt was, whose logits decide.
+    next: Option<u32>,
     prompt: Prompt,
 }
 
@@ -143,7 +143,7 @@ impl<'a> Speculative<'a> {
             rng,
             cache,
             branch,
-            logits: Vec::new(),
+            next: None,
             prompt: Prompt::default(),
         })
     }
@@ -174,7 +174,7 @@ impl<'a> Speculative<'a> {
     /// Those of the drafter.
     pub fn restart(&mut self) -> Result<()> {
         self.branch.truncate(self.prompt.tokens.len());
-        self.logits.clone_from(&self.prompt.logits);
+        self.next = None;
         self.drafter.reset();
         self.drafter.read(&self.prompt.tokens, &self.prompt.states)
     }
@@ -206,7 +206,7 @@ impl<'a> Speculative<'a> {
     }
 
     fn tree_round(&mut self, room: usize) -> Result<Round> {
-        let root = largest(&self.logits);
+        let root = self.next.unwrap_or_else(|| largest(&self.prompt.logits));
         let drafts = self.drafter.draft(root, self.tree)?;
         // Nodes with a guess that still fit the context.
         let (mut tokens, mut parents) = (Vec::new(), Vec::new());
@@ -222,13 +222,14 @@ impl<'a> Speculative<'a> {
             }
         }
         let out = self.pass(&tokens, Layout::Tree(&parents), Logits::All)?;
-        let path = self.walk(&tokens, &parents, &out)?;
+        let (path, next) = self.walk(&tokens, &parents, &out)?;
         self.settle(&tokens, &path, &out)?;
+        self.next = Some(next);
         Ok(Round { tokens: path.iter().map(|node| tokens[*node]).collect(), read: tokens.len() })
     }
 
-    /// The accepted path from the root on.
-    fn walk(&self, tokens: &[u32], parents: &[Option<usize>], out: &Output) -> Result<Vec<usize>> {
+    /// The accepted path from the root on, and the base's most probable token after it.
+    fn walk(&self, tokens: &[u32], parents: &[Option<usize>], out: &Output) -> Result<(Vec<usize>, u32)> {
         match self.acceptance {
             Acceptance::Typical { epsilon, temperature } => {
                 let filter = Filter { temperature, ..Filter::default() };
@@ -255,7 +256,7 @@ impl<'a> Speculative<'a> {
                 }
                 let mut path: Vec<usize> = std::iter::successors(Some(best), |n| parents[*n]).collect();
                 path.reverse();
-                Ok(path)
+                Ok((path, largest(out.logits(best))))
             }
             _ => {
                 let mut path = vec![0];
@@ -266,7 +267,7 @@ impl<'a> Speculative<'a> {
                         (at + 1..tokens.len()).find(|n| parents[*n] == Some(at) && tokens[*n] == wanted);
                     match child {
                         Some(child) => path.push(child),
-                        None => return Ok(path),
+                        None => return Ok((path, wanted)),
                     }
                 }
             }
@@ -283,15 +284,16 @@ impl<'a> Speculative<'a> {
         } else {
             path.iter().flat_map(|node| &out.hidden[node * d..(node + 1) * d]).copied().collect()
         };
-        self.drafter.read(&kept, &states)?;
-        self.logits.clear();
-        self.logits.extend(path.last().map_or(&[][..], |node| out.logits(*node)));
-        Ok(())
+        self.drafter.read(&kept, &states)
     }
 
     fn exact_round(&mut self, room: usize, temperature: f32) -> Result<Round> {
         let filter = Filter { temperature, ..Filter::default() };
-        let mut tokens = vec![filter.sample(&self.logits, &mut self.rng).map_err(failed)? as u32];
+        let root = match self.next {
+            Some(token) => token,
+            None => filter.sample(&self.prompt.logits, &mut self.rng).map_err(failed)? as u32,
+        };
+        let mut tokens = vec![root];
         let mut drafts: Vec<Vec<f32>> = Vec::new();
         while drafts.len() < self.tree.depth().min(room) {
             let mut law = vec![0.0; self.model.config().vocab];
@@ -307,12 +309,10 @@ impl<'a> Speculative<'a> {
             .collect::<std::result::Result<_, _>>()
             .map_err(failed)?;
         let accepted = accept_chain(&tokens[1..], &drafts, &targets, &mut self.rng).map_err(failed)?;
-        // The last token that comes out is read as the root of the next round: its draw is kept as that round's choice.
         let kept: Vec<usize> = (0..=accepted.accepted).collect();
         self.settle(&tokens, &kept, &out)?;
-        let next = accepted.tokens.last().copied().unwrap_or(0);
-        self.logits.fill(f32::NEG_INFINITY);
-        self.logits[next as usize] = 0.0;
+        // The last token that comes out is the root of the next round.
+        self.next = accepted.tokens.last().copied();
         Ok(Round { tokens: tokens[..=accepted.accepted].to_vec(), read: tokens.len() })
     }
 
@@ -348,21 +348,50 @@ impl<'a> Speculative<'a> {
 }
 
 vectorised! {
-    fn maximum(x: &[f32]) -> f32 {
+    /// The place of the largest number of each of sixteen lanes, and the number.
+    fn lanes_of(x: &[f32], most: &mut [f32; 16], places: &mut [u32; 16]) {
         let _ = FMA;
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        let (whole, rest) = x.as_chunks::<16>();
-        for chunk in whole {
-            for (lane, x) in lanes.iter_mut().zip(chunk) { *lane = if *x > *lane { *x } else { *lane }; }
+        let (whole, _) = x.as_chunks::<16>();
+        for (i, chunk) in whole.iter().enumerate() {
+            for lane in 0..16 {
+                let more = chunk[lane] > most[lane];
+                most[lane] = if more { chunk[lane] } else { most[lane] };
+                places[lane] = if more { i as u32 } else { places[lane] };
+            }
         }
-        for (lane, x) in lanes.iter_mut().zip(rest) { *lane = if *x > *lane { *x } else { *lane }; }
-        lanes.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a })
     }
 }
 
 /// The place of the largest number, the first of several.
 #[must_use]
 pub(super) fn largest(x: &[f32]) -> u32 {
-    let most = maximum(x);
-    x.iter().position(|v| *v == most).unwrap_or(0) as u32
+    let (mut most, mut places) = ([f32::NEG_INFINITY; 16], [0; 16]);
+    lanes_of(x, &mut most, &mut places);
+    let lanes = most.into_iter().zip(places).enumerate().map(|(lane, (x, place))| (x, 16 * place + lane as u32));
+    let from = x.len() / 16 * 16;
+    let rest = x[from..].iter().enumerate().map(|(i, x)| (*x, (from + i) as u32));
+    let better = |a: (f32, u32), b: (f32, u32)| if b.0 > a.0 || b.0 == a.0 && b.1 < a.1 { b } else { a };
+    lanes.chain(rest).fold((f32::NEG_INFINITY, 0), better).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_largest_is_found_wherever_it_stands() {
+        let plain = |x: &[f32]| {
+            let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            x.iter().position(|v| *v == most).unwrap_or(0) as u32
+        };
+        let mut rng = Stream::new(1, "largest").at(0);
+        for len in [0, 1, 15, 16, 17, 49, 160, 1000] {
+            for _ in 0..50 {
+                // Few values, so that the largest comes more than once.
+                let x: Vec<f32> = (0..len).map(|_| rng.below(9) as f32 - 20.0).collect();
+                assert_eq!(largest(&x), plain(&x), "{x:?}");
+            }
+        }
+        assert_eq!(largest(&[f32::NEG_INFINITY; 20]), 0);
+    }
 }

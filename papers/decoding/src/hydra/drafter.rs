@@ -7,6 +7,7 @@ use super::tree::StaticTree;
 use ream_lab::Result;
 use ream_lm::llama::Model;
 use ream_lm::quant::{Matrix, Rows, product};
+use ream_nn::Param;
 use ream_nn::simd::{self, vectorised};
 
 /// Guesses the tokens after the one that the base has chosen.
@@ -146,53 +147,123 @@ vectorised! {
         }
     }
 }
+vectorised! {
+    /// `out += x`.
+    fn add(out: &mut [f32], x: &[f32]) {
+        let _ = FMA;
+        for (out, x) in out.iter_mut().zip(x) { *out += x; }
+    }
+}
 
-/// One head, its matrices in 8 bits.
+/// One head, quantised: what each pass of the base pushes out of the caches is to be small.
 #[derive(Clone, Debug)]
 struct FastHead {
-    /// A, and R below it: `[d or 2 d, inputs]`.
+    /// A, and below it R without its identity, `[d or 2 d, inputs]`, in 4 bits.
     first: Matrix,
     bias: Vec<f32>,
+    /// In 4 bits.
     rest: Vec<(Matrix, Vec<f32>)>,
+    unembed: FastUnembed,
+}
+
+/// U of one head, in 8 bits.
+#[derive(Clone, Debug)]
+enum FastUnembed {
     /// `[draft vocabulary, d]`.
-    unembed: Matrix,
+    Full(Matrix),
+    /// What is added to the rows that all heads share: `[draft vocabulary, rank]` after `[rank, d]`.
+    Correction { down: Matrix, up: Matrix },
 }
 
 impl FastHead {
-    /// Logits `[rows, draft vocabulary]` of inputs `[rows, inputs]`.
-    fn logits(&self, x: &[f32], d: usize) -> Vec<f32> {
+    fn new(heads: &Heads, i: usize) -> Result<Self> {
+        let (d, head) = (heads.base().d, &heads.parts().0[i]);
+        let inputs = heads.shape().inputs(i, d);
+        let bias =
+            |l: &ream_nn::layers::Linear| l.bias.as_ref().map(Param::to_vec).unwrap_or_default();
+        let small = |w: &[f32], inputs: usize| Matrix::quantize_4(w, w.len() / inputs, inputs).map_err(failed);
+        let wide = |w: &Param| {
+            let shape = w.shape();
+            Matrix::quantize(&w.to_vec(), shape[0], shape[1]).map_err(failed)
+        };
+        let mut first = head.first.weight.to_vec();
+        if let Some(residual) = &head.residual {
+            // Beside ones, four bits have no room for what was learned.
+            let mut residual = residual.to_vec();
+            (0..d).for_each(|k| residual[k * inputs + k] -= 1.0);
+            first.extend(residual);
+        }
+        Ok(Self {
+            first: small(&first, inputs)?,
+            bias: bias(&head.first),
+            rest: head
+                .rest
+                .iter()
+                .map(|l| Ok((small(&l.weight.to_vec(), d)?, bias(l))))
+                .collect::<Result<_>>()?,
+            unembed: match &head.unembed {
+                Unembed::Full(rows) => FastUnembed::Full(wide(rows)?),
+                Unembed::Correction { down, up } => FastUnembed::Correction { down: wide(down)?, up: wide(up)? },
+            },
+        })
+    }
+
+    /// Logits `[rows, draft vocabulary]` of inputs `[rows, inputs]`; `shared` are the rows of U that all heads share.
+    fn logits(&self, x: &[f32], d: usize, shared: Option<&Matrix>) -> Vec<f32> {
         let inputs = self.first.inputs();
         let (rows, outputs) = (x.len() / inputs, self.first.outputs());
-        let mut both = vec![0.0; rows * outputs];
-        product(&self.first, &Rows::new(x, inputs), &mut both);
+        let both = times(&self.first, x);
         let mut z = vec![0.0; rows * d];
         for ((z, both), x) in
             z.chunks_exact_mut(d).zip(both.chunks_exact(outputs)).zip(x.chunks_exact(inputs))
         {
-            let through = if outputs > d { &both[d..] } else { x };
-            add_silu(z, through, both, &self.bias);
+            add_silu(z, x, both, &self.bias);
+            add(z, &both[d..]);
         }
         for (matrix, bias) in &self.rest {
-            let mut a = vec![0.0; rows * d];
-            product(matrix, &Rows::new(&z, d), &mut a);
+            let a = times(matrix, &z);
             let mut next = vec![0.0; rows * d];
             for ((out, z), a) in next.chunks_exact_mut(d).zip(z.chunks_exact(d)).zip(a.chunks_exact(d)) {
                 add_silu(out, z, a, bias);
             }
             z = next;
         }
-        let mut logits = vec![0.0; rows * self.unembed.outputs()];
-        product(&self.unembed, &Rows::new(&z, d), &mut logits);
-        logits
+        match (&self.unembed, shared) {
+            (FastUnembed::Full(rows), _) => times(rows, &z),
+            (FastUnembed::Correction { down, up }, shared) => {
+                let correction = times(up, &times(down, &z));
+                let Some(shared) = shared else { return correction };
+                let mut logits = times(shared, &z);
+                add(&mut logits, &correction);
+                logits
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        let unembed = match &self.unembed {
+            FastUnembed::Full(rows) => rows.size(),
+            FastUnembed::Correction { down, up } => down.size() + up.size(),
+        };
+        self.first.size() + self.rest.iter().map(|(m, _)| m.size()).sum::<usize>() + unembed
     }
 }
 
-/// Draft heads ready to decode with: quantised, with the correction of U folded in.
+/// `[rows, outputs]` of `x` `[rows, inputs]`.
+fn times(matrix: &Matrix, x: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; x.len() / matrix.inputs() * matrix.outputs()];
+    product(matrix, &Rows::new(x, matrix.inputs()), &mut out);
+    out
+}
+
+/// Draft heads ready to decode with.
 #[derive(Clone, Debug)]
 pub struct DraftHeads {
     kind: Kind,
     d: usize,
     heads: Vec<FastHead>,
+    /// `[draft vocabulary, d]` in 8 bits, where heads add corrections to the same rows.
+    rows: Option<Matrix>,
     prefix: Option<PrefixLayer>,
     vocabulary: Vec<u32>,
     state_scale: f32,
@@ -207,33 +278,13 @@ impl DraftHeads {
     pub fn new(heads: &Heads) -> Result<Self> {
         let (parts, prefix) = heads.parts();
         let d = heads.base().d;
-        let fast = parts.iter().enumerate().map(|(i, head)| {
-            let inputs = heads.shape().inputs(i, d);
-            let mut first = head.first.weight.to_vec();
-            if let Some(residual) = &head.residual {
-                first.extend(residual.to_vec());
-            }
-            let tokens = match &head.unembed {
-                Unembed::Full(rows) | Unembed::Correction { up: rows, .. } => rows.shape()[0],
-            };
-            let bias =
-                |l: &ream_nn::layers::Linear| l.bias.as_ref().map(ream_nn::Param::to_vec).unwrap_or_default();
-            Ok(FastHead {
-                first: Matrix::quantize(&first, first.len() / inputs, inputs).map_err(failed)?,
-                bias: bias(&head.first),
-                rest: head
-                    .rest
-                    .iter()
-                    .map(|l| Ok((Matrix::quantize(&l.weight.to_vec(), d, d).map_err(failed)?, bias(l))))
-                    .collect::<Result<_>>()?,
-                unembed: Matrix::quantize(&heads.unembed(i)?, tokens, d).map_err(failed)?,
-            })
-        });
+        let rows = heads.rows().map(|rows| Matrix::quantize(&rows.to_vec(), rows.shape()[0], d));
         let scales = heads.scales();
         Ok(Self {
             kind: heads.shape().kind,
             d,
-            heads: fast.collect::<Result<_>>()?,
+            heads: (0..parts.len()).map(|i| FastHead::new(heads, i)).collect::<Result<_>>()?,
+            rows: rows.transpose().map_err(failed)?,
             prefix: prefix.map(|block| PrefixLayer::new(block, heads.base())).transpose()?,
             vocabulary: heads.vocabulary().to_vec(),
             state_scale: scales.states,
@@ -262,10 +313,9 @@ impl DraftHeads {
     /// Bytes of their weights.
     #[must_use]
     pub fn size(&self) -> usize {
-        let head = |h: &FastHead| {
-            h.first.size() + h.unembed.size() + h.rest.iter().map(|(m, _)| m.size()).sum::<usize>()
-        };
-        self.heads.iter().map(head).sum::<usize>() + self.prefix.as_ref().map_or(0, PrefixLayer::size)
+        self.heads.iter().map(FastHead::size).sum::<usize>()
+            + self.rows.as_ref().map_or(0, Matrix::size)
+            + self.prefix.as_ref().map_or(0, PrefixLayer::size)
     }
 
     /// A drafter for one text at a time; `model` is the base they were trained for.
@@ -308,14 +358,14 @@ impl HeadDrafter<'_> {
         if self.heads.kind == Kind::Hydra {
             path.iter().try_for_each(|token| self.embed(*token, &mut input))?;
         }
-        Ok(head.logits(&input, self.heads.d))
+        Ok(head.logits(&input, self.heads.d, self.heads.rows.as_ref()))
     }
 
     /// Logits of head `level - 1` for each parent, `[parents, draft vocabulary]`; one row for all of them where heads do not look.
     fn level(&self, level: usize, tree: &StaticTree, parents: &[usize], embedded: &[Vec<f32>]) -> Vec<f32> {
         let head = &self.heads.heads[level - 1];
         if self.heads.kind == Kind::Medusa {
-            return head.logits(&self.state, self.heads.d);
+            return head.logits(&self.state, self.heads.d, self.heads.rows.as_ref());
         }
         let mut inputs = Vec::with_capacity(parents.len() * head.first.inputs());
         for parent in parents {
@@ -324,7 +374,7 @@ impl HeadDrafter<'_> {
             path.reverse();
             path.iter().for_each(|node| inputs.extend(&embedded[*node]));
         }
-        head.logits(&inputs, self.heads.d)
+        head.logits(&inputs, self.heads.d, self.heads.rows.as_ref())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::config::{Arm, Config, TextTraining, arms};
 use super::corpus::{Corpus, frequent};
-use super::costs::{CostCurve, Plan, best, measure_passes, plans};
+use super::costs::{Between, CostCurve, Plan, best, measure_passes, plans};
 use super::decode::{Acceptance, Generated, Speculative};
 use super::drafter::{DraftHeads, Drafter, NoDrafts, PromptLookup};
 use super::heads::{Heads, failed};
@@ -574,12 +574,14 @@ impl Study<'_> {
         }
         run.table(table);
         let d = self.d();
+        let mut between = Between::new(&self.lm.model, text.prompt())?;
         for r in ready.iter_mut() {
             run.progress(0.82, &format!("{}: timing drafts of {}", self.name, r.name))?;
             let mut drafter = r.heads.drafter(&self.lm.model);
             drafter.read(text.prompt(), &text.states[..text.prompt * d])?;
             let sample = (text.tokens[text.prompt], &text.states[text.prompt * d..(text.prompt + 1) * d]);
-            r.plans = plans(&mut drafter, &r.counts, (&curve, &e.sizes), sample, COST_REPETITIONS)?;
+            let sizes = (&curve, e.sizes.as_slice());
+            r.plans = plans(&mut drafter, &r.counts, sizes, sample, &mut between, COST_REPETITIONS)?;
         }
         Ok(curve)
     }

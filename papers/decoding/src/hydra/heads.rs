@@ -240,16 +240,9 @@ impl Heads {
         (&self.heads, self.prefix.as_ref())
     }
 
-    /// U of a head with its correction, `[draft vocabulary, d]`.
-    pub(super) fn unembed(&self, head: usize) -> Result<Vec<f32>> {
-        match (&self.heads[head].unembed, &self.rows) {
-            (Unembed::Correction { down, up }, Some(rows)) => {
-                let correction = up.tensor().detach().matmul(&down.tensor().detach()).map_err(failed)?;
-                let sum = rows.tensor().detach().add(&correction).map_err(failed)?;
-                Ok(sum.to_vec())
-            }
-            (Unembed::Full(rows), _) | (Unembed::Correction { up: rows, .. }, None) => Ok(rows.to_vec()),
-        }
+    /// The base's rows, `[draft vocabulary, d]`, where heads correct them.
+    pub(super) fn rows(&self) -> Option<&Param> {
+        self.rows.as_ref()
     }
 
     /// `states` `[windows, time, d]`, divided by their scale, as heads see them: through the layer of prefix attention where there is one.

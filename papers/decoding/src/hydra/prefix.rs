@@ -6,7 +6,7 @@ use ream_lm::quant::{Matrix, Rows, product};
 use ream_nn::layers::{Block, FeedForward, Norm};
 use ream_nn::simd::{self, dot, vectorised};
 
-/// The layer, its matrices in 8 bits.
+/// The layer, its matrices in 4 bits.
 #[derive(Clone, Debug)]
 pub(super) struct PrefixLayer {
     attention_norm: (Vec<f32>, f32),
@@ -52,7 +52,7 @@ impl PrefixLayer {
             return Err(failed("the layer of prefix attention has no gated feed-forward"));
         };
         let matrix =
-            |w: Vec<f32>, inputs: usize| Matrix::quantize(&w, w.len() / inputs, inputs).map_err(failed);
+            |w: Vec<f32>, inputs: usize| Matrix::quantize_4(&w, w.len() / inputs, inputs).map_err(failed);
         let hidden = mlp.down.weight.len() / d;
         let base_of = f64::from(base.rope_base());
         Ok(Self {

@@ -376,9 +376,8 @@ fn heads_are_stored_and_refused_for_another_base() {
     w.plus.save(&path).unwrap();
     let back = Heads::load(&path, &w.model).unwrap();
     assert_eq!((back.shape(), back.vocabulary()), (w.plus.shape(), w.plus.vocabulary()));
-    for i in 0..3 {
-        assert_eq!(back.unembed(i).unwrap(), w.plus.unembed(i).unwrap());
-    }
+    let rows = |heads: &Heads| heads.rows().map(ream_nn::Param::to_vec);
+    assert_eq!(rows(&back), rows(&w.plus));
     let [a, b] = [&w.plus, &back].map(ream_nn::Module::params);
     assert!(a.iter().zip(&b).all(|(a, b)| a.to_vec() == b.to_vec()));
     let error = Heads::load(&path, &w.other).unwrap_err().to_string();

@@ -7,7 +7,7 @@ use ream_lab::{Error, Result};
 use ream_web::{Options, Site};
 use tokio::net::TcpListener;
 
-use super::{block_on, open};
+use super::{block_on, embedder, open};
 use crate::cli::Serve;
 use crate::commands::{Context, data};
 use crate::output;
@@ -37,6 +37,7 @@ pub(crate) fn run(context: Context, args: &Serve) -> Result<u8> {
             edition: Arc::new(context.edition),
             runs: context.runs,
             data: data::store(),
+            encoder: Some(Arc::new(|| embedder().map_err(|e| e.to_string()))),
             home: ream_lab::home(),
             program,
             bind,
