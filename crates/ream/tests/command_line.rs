@@ -70,7 +70,7 @@ fn what_is_no_language_model_is_refused() {
 fn typos_are_refused_with_the_nearest_name() {
     refused(&["run", "icl-dg"], &["there is no paper `icl-dg`", "did you mean `icl-gd`?"]);
     refused(&["show", "hydraa"], &["did you mean `hydra`?"]);
-    refused(&["run", "cdas"], &["has no system yet", "ream show cdas"]);
+    refused(&["run", "ear"], &["has no system yet", "ream show ear"]);
     refused(&["run", "icl-gd", "--set", "stepz=3"], &["stepz", "unknown key"]);
     refused(&["run", "icl-gd", "--claims", "c99"], &["no claim `c99`", "c1"]);
     refused(&["run", "icl-gd", "--fail-on", "not confirmd"], &["did you mean `not confirmed`?"]);

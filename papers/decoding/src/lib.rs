@@ -1,6 +1,7 @@
 //! Papers of the decoding family.
 
 pub mod bases;
+pub mod cdas;
 pub mod guard;
 pub mod hydra;
 pub mod layer_skip;
@@ -16,6 +17,7 @@ pub fn family() -> ream_lab::FamilyPapers {
             ream_lab::AnySystem::new::<layer_skip::LayerSkip>(),
             ream_lab::AnySystem::new::<hydra::Hydra>(),
             ream_lab::AnySystem::new::<guard::Guard>(),
+            ream_lab::AnySystem::new::<cdas::Cdas>(),
         ],
     }
 }
