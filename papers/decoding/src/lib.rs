@@ -4,6 +4,7 @@ pub mod bases;
 pub mod guard;
 pub mod hydra;
 pub mod layer_skip;
+pub mod rain;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
@@ -16,6 +17,7 @@ pub fn family() -> ream_lab::FamilyPapers {
             ream_lab::AnySystem::new::<layer_skip::LayerSkip>(),
             ream_lab::AnySystem::new::<hydra::Hydra>(),
             ream_lab::AnySystem::new::<guard::Guard>(),
+            ream_lab::AnySystem::new::<rain::Rain>(),
         ],
     }
 }
