@@ -356,31 +356,6 @@ mod tests {
         assert!(written.value > 0.0);
     }
 
-    /// A judge that looks at nothing leaves rates about where plain drawing has them; one that looks at a word does not.
-    #[test]
-    fn a_random_judge_leaves_rates_about_as_they_are() {
-        let lm = tiny();
-        let words = ["sky", "blue", "sea", "wide", "slew"];
-        let rates = |texts: &[Vec<u32>]| -> Vec<f64> {
-            let texts: Vec<String> = texts.iter().map(|tokens| lm.tokenizer.decode_text(tokens)).collect();
-            let count = |word: &&str| texts.iter().filter(|text| text.contains(*word)).count();
-            words.iter().map(|word| count(word) as f64 / texts.len() as f64).collect()
-        };
-        let mut voice = Voice::new(lm, 15, 20, Vec::new());
-        let start = voice.begin(&lm.encode("the sea is wide; he")).unwrap();
-        let draws = (0..60).map(|i| Draw::Random(Stream::new(5, "vanilla").at(i))).collect();
-        let sets = voice.sets(&start, 16, draws).unwrap();
-        let plain = rates(&sets.into_iter().map(|set| set.tokens).collect::<Vec<_>>());
-        let searched = |judge: &dyn Fn(u64) -> Box<dyn Evaluator>| -> Vec<f64> {
-            rates(&(0..24).map(|i| write(&search(), judge(i).as_mut(), i).0.tokens).collect::<Vec<_>>())
-        };
-        let random = searched(&|i| Box::new(Random(Stream::new(i, "random").at(0))));
-        let apart = plain.iter().zip(&random).map(|(a, b)| (a - b).abs()).sum::<f64>() / 5.0;
-        assert!(apart < 0.3, "{plain:?} {random:?}");
-        let judged = searched(&|_| Box::new(Without("blue", Vec::new())));
-        assert!(random[1] > 0.3 && judged[1] < 0.6 * random[1], "{random:?} {judged:?}");
-    }
-
     #[test]
     fn what_the_judge_reads_is_counted() {
         struct Reader(usize, usize);

@@ -498,4 +498,39 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 9].map(|depth| search.length(depth, 100)), [1, 2, 4, 10, 10]);
         assert_eq!(search.length(3, 6), 6);
     }
+
+    /// A judge that looks at nothing leaves rates as they are: sets that the model finds equally probable are kept equally often, and a judge
+    /// that dislikes one of them all but never keeps it.
+    #[test]
+    fn a_random_judge_leaves_the_rate_as_it_is() {
+        let search = Search { iterations: 24, share: false, ..Search::default() };
+        let chosen = |dislikes: Option<usize>| -> [usize; 4] {
+            let mut counts = [0; 4];
+            for run in 0..400 {
+                let (mut tree, children) = tree(&[0.25; 4]);
+                let mut rng = ream_rand::Stream::new(run, "verdicts").at(0);
+                for _ in 0..search.iterations {
+                    let child = tree.select(&search, 0).unwrap();
+                    let random = rng.below(3) as f64 - 1.0;
+                    let value = match dislikes {
+                        Some(bad) => {
+                            if child == children[bad] {
+                                -1.0
+                            } else {
+                                1.0
+                            }
+                        }
+                        None => random,
+                    };
+                    tree.back_up(&search, &[0, child], value, &[]);
+                }
+                let best = tree.most_visited(0).unwrap();
+                counts[children.iter().position(|child| *child == best).unwrap()] += 1;
+            }
+            counts
+        };
+        let random = chosen(None);
+        assert!(random.iter().all(|count| (60..140).contains(count)), "{random:?}");
+        assert_eq!(chosen(Some(0))[0], 0);
+    }
 }
