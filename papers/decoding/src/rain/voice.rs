@@ -209,7 +209,7 @@ impl<'m> Voice<'m> {
             if step > 0 {
                 let last: Vec<[u32; 1]> =
                     going.iter_mut().filter_map(|s| s.reading.unread.take()).map(|t| [t]).collect();
-                let tokens: Vec<&[u32]> = last.iter().map(|t| t.as_slice()).collect();
+                let tokens: Vec<&[u32]> = last.iter().map(<[u32; 1]>::as_slice).collect();
                 let mut readings: Vec<&mut Reading> = going.iter_mut().map(|set| &mut set.reading).collect();
                 if readings.is_empty() {
                     break;
