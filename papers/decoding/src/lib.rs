@@ -5,6 +5,7 @@ pub mod cdas;
 pub mod guard;
 pub mod hydra;
 pub mod layer_skip;
+pub mod rain;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
@@ -17,6 +18,7 @@ pub fn family() -> ream_lab::FamilyPapers {
             ream_lab::AnySystem::new::<layer_skip::LayerSkip>(),
             ream_lab::AnySystem::new::<hydra::Hydra>(),
             ream_lab::AnySystem::new::<guard::Guard>(),
+            ream_lab::AnySystem::new::<rain::Rain>(),
             ream_lab::AnySystem::new::<cdas::Cdas>(),
         ],
     }
