@@ -416,7 +416,7 @@ async fn the_index_is_deleted_under_load_and_reads_go_on(place: Place) {
         let index = place.index();
         match round {
             // The directory, what points at the index, its files.
-            0 => std::fs::remove_dir_all(&index).unwrap(),
+            0 => remove_folder(&index),
             1 => std::fs::remove_file(index.join("index.json")).unwrap(),
             _ => remove_files(&index),
         }
@@ -434,10 +434,22 @@ async fn the_index_is_deleted_under_load_and_reads_go_on(place: Place) {
     }
 }
 
+/// Removes a folder into which merges may be writing.
+fn remove_folder(folder: &Path) {
+    while let Err(error) = std::fs::remove_dir_all(folder) {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => return,
+            // A file came while the others went.
+            std::io::ErrorKind::DirectoryNotEmpty => {}
+            _ => panic!("{error}"),
+        }
+    }
+}
+
 fn remove_files(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         if entry.path().is_dir() {
-            std::fs::remove_dir_all(entry.path()).unwrap();
+            remove_folder(&entry.path());
         }
     }
 }
