@@ -76,7 +76,7 @@ pub struct Large {
     pub length: usize,
     /// Rank of the adapter.
     pub rank: usize,
-    /// Fresh draws of the proposal by which it is judged; of the prompted model a quarter of it.
+    /// Fresh draws of the proposal by which it is judged, and of the raised model; of the others a quarter of it.
     pub judged: usize,
     /// Outputs of the guarded sampler that the second matcher looks at, for each condition.
     pub outputs: usize,
@@ -185,14 +185,14 @@ impl Config {
                 above: 0.8,
                 length: 20,
                 rank: 8,
-                judged: 600,
-                outputs: 250,
-                most_draws: 1500,
+                judged: 1200,
+                outputs: 100,
+                most_draws: 800,
                 training: Settings {
                     draws: 800,
                     batch: 16,
                     batches: 5,
-                    likelihood_rate: 5e-3,
+                    likelihood_rate: 1.5e-3,
                     gradient_rate: 2e-3,
                     ..training
                 },

@@ -198,7 +198,8 @@ fn study(
     let arms = [
         Arm { name: "rejection", law: &base, draws: some, training_tokens: 0 },
         Arm { name: "cap", law: &cap, draws: some, training_tokens: 0 },
-        Arm { name: "tilt", law: &tilt, draws: some, training_tokens: 0 },
+        // Most of what is known of g comes from here and from GUARD.
+        Arm { name: "tilt", law: &tilt, draws: large.judged, training_tokens: 0 },
         Arm { name: "sft", law: &trained.warm, draws: some, training_tokens: tokens(trained.warm_draws.0) },
         Arm {
             name: "guard",
