@@ -68,6 +68,17 @@ impl Harm {
         self.entries.iter().any(|entry| find(&lower, entry, 0).is_some())
     }
 
+    /// How often entries stand in the text.
+    #[must_use]
+    pub fn count(&self, text: &str) -> usize {
+        let lower = text.to_ascii_lowercase();
+        let of = |entry| {
+            let next = |from: &(usize, usize)| find(&lower, entry, from.1);
+            std::iter::successors(find(&lower, entry, 0), next).count()
+        };
+        self.entries.iter().map(of).sum()
+    }
+
     /// The text with all but the first letter of every entry's words replaced by asterisks.
     #[must_use]
     pub fn masked(&self, text: &str) -> String {
@@ -121,6 +132,7 @@ mod tests {
             assert!(!harm.holds(text), "{text}");
         }
         assert!(!harm.holds("painkill") && harm.holds("painkill or kill"));
+        assert_eq!(harm.count("kill, killed: a bad egg, a bad eggs, skill, slew slew"), 5);
     }
 
     #[test]
