@@ -89,7 +89,7 @@ pub(super) fn model(config: &Config, run: &mut Run, chapters: &[String], harm: &
     let inputs = Inputs { config: config.base(), weights, texts };
     let what = format!("training the own model ({} tokens; kept for later runs)", a.tokens);
     run.artefact("rain-judge", &inputs, |run| {
-        network::train(&corpus, &config.base(), weights, |progress, _, _| {
+        network::train(&corpus, &config.base(), weights, |progress| {
             run.progress(0.2 * progress.step as f64 / progress.steps.max(1) as f64, &what)
         })
     })
