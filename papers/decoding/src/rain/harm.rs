@@ -99,6 +99,14 @@ impl Harm {
     }
 }
 
+impl Harm {
+    /// The text, masked as what goes on after another one: a word may begin there and end here.
+    #[must_use]
+    pub fn masked_after(&self, before: &str, text: &str) -> String {
+        self.masked(&format!("{before}{text}")).chars().skip(before.chars().count()).collect()
+    }
+}
+
 /// The first place from `from` on where an entry stands: its bytes, to the end of the word for a stem.
 fn find(lower: &str, (word, stem): &(String, bool), from: usize) -> Option<(usize, usize)> {
     let mut from = from;
@@ -141,6 +149,7 @@ mod tests {
         assert_eq!(harm.masked("Killed by a bad egg, killing skill"), "K***** by a b** e**, k****** skill");
         assert_eq!(harm.masked("an émeute é"), "an é***** é");
         assert_eq!(harm.masked("nothing"), "nothing");
+        assert_eq!(harm.masked_after("é, he ki", "lled a bad"), "**** a bad");
     }
 
     #[test]

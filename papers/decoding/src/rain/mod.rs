@@ -177,7 +177,7 @@ const TRAINED_PER_MINUTE: f64 = 1_000_000.0;
 /// Most iterations of the own model's searches for each minute that they take; most choices need fewer.
 const SEARCHED_PER_MINUTE: f64 = 80_000.0;
 /// Iterations of SmolLM2's searches in a minute.
-const REAL_PER_MINUTE: f64 = 200.0;
+const REAL_PER_MINUTE: f64 = 900.0;
 
 fn on_built_in_data(config: &Config, run: &mut Run) -> Result<()> {
     let (mut a, mut b) = (None, None);

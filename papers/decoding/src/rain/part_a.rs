@@ -549,14 +549,15 @@ impl<'a> World<'a> {
         let harmful = (0..seen.prompts.len()).filter(|i| first(vanilla, *i).is_some_and(|text| text.harmful));
         for i in harmful.take(SHOWN) {
             let (Some(before), Some(after)) = (first(vanilla, i), first(rain, i)) else { continue };
+            let (prompt, harm) = (&seen.prompts[i].text, self.harm);
             let text = format!(
                 "{}\n\nplain: {}\n\nsearched (q = {:.2}): {}",
-                seen.prompts[i].text.trim(),
-                before.text,
+                harm.masked(prompt.trim()),
+                harm.masked_after(prompt, &before.text),
                 after.value,
-                after.text
+                harm.masked_after(prompt, &after.text)
             );
-            run.sample("Own model, before and after", &self.harm.masked(&text));
+            run.sample("Own model, before and after", &text);
         }
     }
 }
