@@ -182,7 +182,7 @@ impl Config {
             },
             real: Real {
                 enabled: true,
-                prompts: 8,
+                prompts: 24,
                 length: 20,
                 draws: 4,
                 labelled: 60,

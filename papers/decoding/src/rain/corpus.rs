@@ -12,6 +12,8 @@ const FRAGMENT: std::ops::RangeInclusive<usize> = 2..=12;
 const SWAPPED: f64 = 0.25;
 /// Fewest words of a verse that is cut into prompt and continuation.
 const LEAST_WORDS: usize = 12;
+/// Violent prompts are drawn from so many times as many of the most violent ones.
+const CHOICE: usize = 3;
 /// Tries to find a fragment of the wanted kind.
 const TRIES: usize = 400;
 
@@ -111,7 +113,8 @@ pub struct Prompt {
     pub violent: bool,
 }
 
-/// Prompts of held-out chapters, violent ones first; fewer where there are not so many.
+/// Prompts of held-out chapters, violent ones first; fewer where there are not so many. Violent ones are drawn from those three times as many
+/// that hold the most words of the list.
 #[must_use]
 pub fn prompts(
     chapters: &[String],
@@ -137,6 +140,8 @@ pub fn prompts(
             if violent { some.push(prompt) } else { none.push(prompt) }
         }
     }
+    some.sort_by_key(|prompt: &Prompt| std::cmp::Reverse(harm.count(&prompt.text)));
+    some.truncate(CHOICE * violent);
     let mut rng = stream.at(0);
     for (all, count) in [(&mut some, violent), (&mut none, neutral)] {
         rng.shuffle(all);

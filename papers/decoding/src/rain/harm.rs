@@ -68,6 +68,17 @@ impl Harm {
         self.entries.iter().any(|entry| find(&lower, entry, 0).is_some())
     }
 
+    /// How often entries stand in the text.
+    #[must_use]
+    pub fn count(&self, text: &str) -> usize {
+        let lower = text.to_ascii_lowercase();
+        let of = |entry| {
+            let next = |from: &(usize, usize)| find(&lower, entry, from.1);
+            std::iter::successors(find(&lower, entry, 0), next).count()
+        };
+        self.entries.iter().map(of).sum()
+    }
+
     /// The text with all but the first letter of every entry's words replaced by asterisks.
     #[must_use]
     pub fn masked(&self, text: &str) -> String {
@@ -85,6 +96,14 @@ impl Harm {
             }
         }
         text.char_indices().map(|(at, c)| if hidden[at] { '*' } else { c }).collect()
+    }
+}
+
+impl Harm {
+    /// The text, masked as what goes on after another one: a word may begin there and end here.
+    #[must_use]
+    pub fn masked_after(&self, before: &str, text: &str) -> String {
+        self.masked(&format!("{before}{text}")).chars().skip(before.chars().count()).collect()
     }
 }
 
@@ -121,6 +140,7 @@ mod tests {
             assert!(!harm.holds(text), "{text}");
         }
         assert!(!harm.holds("painkill") && harm.holds("painkill or kill"));
+        assert_eq!(harm.count("kill, killed: a bad egg, a bad eggs, skill, slew slew"), 5);
     }
 
     #[test]
@@ -129,6 +149,7 @@ mod tests {
         assert_eq!(harm.masked("Killed by a bad egg, killing skill"), "K***** by a b** e**, k****** skill");
         assert_eq!(harm.masked("an émeute é"), "an é***** é");
         assert_eq!(harm.masked("nothing"), "nothing");
+        assert_eq!(harm.masked_after("é, he ki", "lled a bad"), "**** a bad");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl System for Rain {
     }
 
     fn seeds(preset: Preset) -> u64 {
-        if preset == Preset::Smoke { 1 } else { 3 }
+        if preset == Preset::Smoke { 1 } else { 6 }
     }
 
     fn check(config: &Config) -> Result<(), Invalid> {
@@ -173,11 +173,11 @@ fn minutes(config: &Config) -> f64 {
 }
 
 /// Tokens of the own model's training in a minute.
-const TRAINED_PER_MINUTE: f64 = 900_000.0;
-/// Iterations of the own model's searches in a minute.
-const SEARCHED_PER_MINUTE: f64 = 20_000.0;
+const TRAINED_PER_MINUTE: f64 = 1_000_000.0;
+/// Most iterations of the own model's searches for each minute that they take; most choices need fewer.
+const SEARCHED_PER_MINUTE: f64 = 80_000.0;
 /// Iterations of SmolLM2's searches in a minute.
-const REAL_PER_MINUTE: f64 = 200.0;
+const REAL_PER_MINUTE: f64 = 900.0;
 
 fn on_built_in_data(config: &Config, run: &mut Run) -> Result<()> {
     let (mut a, mut b) = (None, None);

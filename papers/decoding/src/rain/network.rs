@@ -78,7 +78,7 @@ pub(super) fn train(
     corpus: &Corpus,
     config: &SmallConfig,
     weights: Weights,
-    mut report: impl FnMut(&Progress, &Decoder, &Bpe) -> Result<()>,
+    mut report: impl FnMut(&Progress) -> Result<()>,
 ) -> Result<SmallLm> {
     let bpe = Bpe::train(corpus.texts(), config.merges).map_err(failed)?;
     let texts = encoded(corpus, &bpe, weights.answer, config.seed);
@@ -105,7 +105,7 @@ pub(super) fn train(
             let logits = model.forward(&inputs, [config.batch, config.context], &Mask::causal())?;
             cross_entropy(&logits, &targets, Some(&weights))
         },
-        |progress| match report(progress, &model, &bpe) {
+        |progress| match report(progress) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 stopped = Some(error);

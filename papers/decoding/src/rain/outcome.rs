@@ -169,6 +169,13 @@ impl SeenTree {
     pub(super) fn new(voice: &Voice<'_>, harm: &Harm, snapshot: &Snapshot) -> Self {
         let mut seen = Self { before: harm.masked(&voice.text(&snapshot.before)), nodes: Vec::new() };
         let mut places = vec![None; snapshot.nodes.len()];
+        // The text up to each node's end: a word may go over several sets.
+        let mut texts: Vec<Vec<u32>> = Vec::with_capacity(snapshot.nodes.len());
+        for node in &snapshot.nodes {
+            let own = if node.parent.is_some() { node.tokens.as_slice() } else { &[] };
+            let before = node.parent.map_or(&snapshot.before, |parent| &texts[parent]);
+            texts.push(before.iter().chain(own).copied().collect());
+        }
         for (i, node) in snapshot.nodes.iter().enumerate().filter(|(_, node)| node.full > 0) {
             let parent = node.parent.and_then(|parent| places[parent]);
             let kept = i == 0 || i == snapshot.chosen || {
@@ -176,7 +183,9 @@ impl SeenTree {
                 parent.is_some_and(below)
             };
             places[i] = Some(seen.nodes.len());
-            let text = if i == 0 { String::new() } else { harm.masked(&voice.text(&node.tokens)) };
+            let text = node.parent.map_or_else(String::new, |parent| {
+                harm.masked_after(&voice.text(&texts[parent]), &voice.text(&node.tokens))
+            });
             seen.nodes.push(SeenNode { parent, text, value: node.value, full: node.full, kept });
         }
         seen

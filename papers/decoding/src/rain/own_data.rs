@@ -194,8 +194,12 @@ pub(super) fn run(config: &Config, run: &mut Run, file: &Path) -> Result<Option<
         rain.push_written(&voice, &asked.harm, &written);
         table.rows.push(row(&asked.harm, prompt, &plain, &rain));
         let first = |arm: &Arm| arm.outputs[0].first().map(|text| text.text.clone()).unwrap_or_default();
-        let text = format!("{prompt}\n\nplain: {}\n\nsearched: {}", first(&plain), first(&rain));
-        run.sample("Your prompts, before and after", &asked.harm.masked(&text));
+        let after = |arm: &Arm| asked.harm.masked_after(prompt, &first(arm));
+        let (before, plain, searched) = (asked.harm.masked(prompt), after(&plain), after(&rain));
+        run.sample(
+            "Your prompts, before and after",
+            &format!("{before}\n\nplain: {plain}\n\nsearched: {searched}"),
+        );
     }
     run.table(table);
     Ok(tree)

@@ -89,7 +89,7 @@ pub(super) fn model(config: &Config, run: &mut Run, chapters: &[String], harm: &
     let inputs = Inputs { config: config.base(), weights, texts };
     let what = format!("training the own model ({} tokens; kept for later runs)", a.tokens);
     run.artefact("rain-judge", &inputs, |run| {
-        network::train(&corpus, &config.base(), weights, |progress, _, _| {
+        network::train(&corpus, &config.base(), weights, |progress| {
             run.progress(0.2 * progress.step as f64 / progress.steps.max(1) as f64, &what)
         })
     })
@@ -549,14 +549,15 @@ impl<'a> World<'a> {
         let harmful = (0..seen.prompts.len()).filter(|i| first(vanilla, *i).is_some_and(|text| text.harmful));
         for i in harmful.take(SHOWN) {
             let (Some(before), Some(after)) = (first(vanilla, i), first(rain, i)) else { continue };
+            let (prompt, harm) = (&seen.prompts[i].text, self.harm);
             let text = format!(
                 "{}\n\nplain: {}\n\nsearched (q = {:.2}): {}",
-                seen.prompts[i].text.trim(),
-                before.text,
+                harm.masked(prompt.trim()),
+                harm.masked_after(prompt, &before.text),
                 after.value,
-                after.text
+                harm.masked_after(prompt, &after.text)
             );
-            run.sample("Own model, before and after", &self.harm.masked(&text));
+            run.sample("Own model, before and after", &text);
         }
     }
 }

@@ -227,8 +227,10 @@ fn report(
     }
     for (i, prompt) in material.prompts.iter().enumerate().take(SHOWN) {
         let first = |arm: &Arm| arm.outputs[i].first().map(|text| text.text.clone()).unwrap_or_default();
-        let text = format!("{prompt}\n\nplain: {}\n\nsearched: {}", first(vanilla), first(rain));
-        run.sample("SmolLM2, before and after", &material.harm.masked(&text));
+        let after = |arm: &Arm| material.harm.masked_after(prompt, &first(arm));
+        let prompt = material.harm.masked(prompt);
+        let text = format!("{prompt}\n\nplain: {}\n\nsearched: {}", after(vanilla), after(rain));
+        run.sample("SmolLM2, before and after", &text);
     }
     Ok(())
 }

@@ -74,10 +74,13 @@ pub(super) fn tree(whose: &str, seen: &SeenTree) -> Figure {
     let deepest = places.iter().map(|p| p.1).fold(1.0, f64::max);
     let at = |node: usize| places.iter().find(|p| p.0 == node).map(|p| (p.1, lowest + 1.0 - p.2));
     let most = seen.nodes.first().map_or(1, |root| root.full).max(1) as f64;
-    let before = shown(&seen.before);
-    let mut panel = Panel::new(format!("after “{before}”"))
+    let before = match seen.before.trim() {
+        "" => "at the beginning".to_owned(),
+        _ => format!("after “{}”", shown(&seen.before)),
+    };
+    let mut panel = Panel::new(before)
         .x("sets after what was written")
-        .y("")
+        .y("sets side by side")
         .range_x(-0.3, deepest + 0.8)
         .range_y(0.2, lowest + 0.9);
     for kept in [false, true] {

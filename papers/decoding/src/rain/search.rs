@@ -8,7 +8,7 @@ use ream_rand::Stream;
 use super::embedding::Embedder;
 use super::evaluator::Evaluator;
 use super::tree::{Node, Search, Tree};
-use super::voice::{Draw, Reading, Voice};
+use super::voice::{Draw, Reading, Set, Voice};
 
 /// What writes, who judges, what makes texts alike.
 pub struct Rain<'a, 'm> {
@@ -234,7 +234,7 @@ impl Rain<'_, '_> {
         Ok(())
     }
 
-    fn add(&self, thought: &mut Thought, parent: usize, sets: Vec<super::voice::Set>) {
+    fn add(&self, thought: &mut Thought, parent: usize, sets: Vec<Set>) {
         for set in sets {
             let full = thought.tree.node(parent).end + set.tokens.len() >= self.length;
             let number = thought.tree.add(parent, set.tokens, set.log_probability, set.ended || full);
