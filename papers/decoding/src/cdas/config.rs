@@ -22,7 +22,7 @@ pub struct Own {
     /// Tokens of its training.
     pub tokens: u64,
     /// Highest learning rate of its training.
-    pub learning_rate: f32,
+    pub learning_rate: f64,
     /// Topics of the chats.
     pub topics: usize,
     /// Chats of the training text.
@@ -177,9 +177,9 @@ impl Config {
                     d: 64,
                     layers: 2,
                     merges: 200,
-                    tokens: 100_000,
+                    tokens: 220_000,
                     learning_rate: 4e-3,
-                    topics: 12,
+                    topics: 8,
                     chats: 1600,
                     layer: 1,
                     train: 12,
@@ -204,7 +204,7 @@ impl Config {
             d: self.small.d,
             layers: self.small.layers,
             tokens: self.small.tokens,
-            learning_rate: self.small.learning_rate,
+            learning_rate: self.small.learning_rate as f32,
             seed,
             ..SmallConfig::default()
         }

@@ -72,7 +72,8 @@ pub(super) fn tokens(all: &[TokenDistances]) -> Figure {
 /// A token as it can be shown.
 fn visible(token: &str) -> String {
     match token.trim() {
-        "" => "⏎".to_owned(),
+        "" if token.contains('\n') => "⏎".to_owned(),
+        "" => "␣".to_owned(),
         text => text.to_owned(),
     }
 }
