@@ -100,7 +100,7 @@ pub fn wishes(vader: &Arc<Vader>) -> [Wish; 3] {
         Wish {
             name: "sea",
             title: "SmolLM2, mentions the sea",
-            instruction: "Mention the sea and the water in your answer.",
+            instruction: "Tell it as a story by the sea.",
             concept: Concept::Words(set(SEA)),
         },
         Wish {

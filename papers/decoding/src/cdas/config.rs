@@ -22,11 +22,13 @@ pub struct Own {
     /// Tokens of its training.
     pub tokens: u64,
     /// Highest learning rate of its training.
-    pub learning_rate: f32,
+    pub learning_rate: f64,
     /// Topics of the chats.
     pub topics: usize,
     /// Chats of the training text.
     pub chats: usize,
+    /// Probability that a chat does not do what is likeliest.
+    pub noise: f64,
     /// Blocks before the intervention.
     pub layer: usize,
     /// Pairs for training an intervention.
@@ -89,6 +91,9 @@ pub struct OwnPairs {
     pub training: Settings,
 }
 
+/// Steps of every trained method that the experiment was planned with on the large model.
+pub const PLANNED_STEPS: u64 = 60;
+
 /// The experiment's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +125,7 @@ impl Config {
             beta: 2.0,
             margin: 1.0,
         };
-        let real = Settings { steps: 60, batch: 2, ..training.clone() };
+        let real = Settings { steps: 30, batch: 2, ..training.clone() };
         let mut config = Self {
             small: Own {
                 d: 128,
@@ -130,6 +135,7 @@ impl Config {
                 learning_rate: 2e-3,
                 topics: 60,
                 chats: 12_000,
+                noise: 0.1,
                 layer: 2,
                 train: 80,
                 test: 40,
@@ -144,13 +150,13 @@ impl Config {
                 test: 10,
                 length: 24,
                 shown: 0.6,
-                methods: vec![Method::Cdas, Method::CdasMax, Method::Das, Method::Diffmean, Method::Random],
+                methods: vec![Method::Cdas, Method::Das, Method::Diffmean, Method::Random],
                 more_methods: vec![Method::Pdas, Method::AdditiveLm],
                 training: real.clone(),
             },
             multipliers: vec![0.5, 1.0, 1.5, 2.0],
             factors: vec![0.25, 0.5, 1.0, 2.0, 4.0],
-            searched: 8,
+            searched: 5,
             own: OwnPairs {
                 model: String::new(),
                 layer: 0,
@@ -171,9 +177,9 @@ impl Config {
                     d: 64,
                     layers: 2,
                     merges: 200,
-                    tokens: 100_000,
+                    tokens: 220_000,
                     learning_rate: 4e-3,
-                    topics: 12,
+                    topics: 8,
                     chats: 1600,
                     layer: 1,
                     train: 12,
@@ -198,7 +204,7 @@ impl Config {
             d: self.small.d,
             layers: self.small.layers,
             tokens: self.small.tokens,
-            learning_rate: self.small.learning_rate,
+            learning_rate: self.small.learning_rate as f32,
             seed,
             ..SmallConfig::default()
         }
@@ -221,6 +227,7 @@ impl Config {
         Invalid::unless_in("small.learning_rate", a.learning_rate, 1e-6..=1.0)?;
         Invalid::unless_in("small.topics", a.topics, 3..=60)?;
         Invalid::unless_in("small.chats", a.chats, 100..=1_000_000)?;
+        Invalid::unless_in("small.noise", a.noise, 0.0..=0.4)?;
         Invalid::unless_in("small.train", a.train, 8..=100_000)?;
         Invalid::unless_in("small.test", a.test, 2..=100_000)?;
         a.training.check("small.training")?;

@@ -186,20 +186,29 @@ pub fn difference_of_means(contrasts: &[Contrast]) -> Vec<f32> {
 const RIDGE: f64 = 1e-3;
 /// Steps of its descent.
 const PROBE_STEPS: usize = 2000;
+/// Least deviation of an element, of the root mean square of all.
+const FLOOR: f64 = 1e-2;
 
 /// Unit direction of a logistic regression with a small ridge that tells prompts with the concept from those without, `[width]`; fitted to states
 /// whose elements are standardised one by one, by Nesterov's accelerated descent.
 #[must_use]
 pub fn probe(contrasts: &[Contrast]) -> Vec<f32> {
-    let width = contrasts.first().map_or(0, |c| c.header(0).len());
     let states: Vec<(&[f32], f64)> =
         contrasts.iter().flat_map(|c| [(c.header(0), 0.0), (c.header(1), 1.0)]).collect();
+    separating_direction(&states)
+}
+
+/// The probe of states that are labelled 0 or 1.
+fn separating_direction(states: &[(&[f32], f64)]) -> Vec<f32> {
+    let width = states.first().map_or(0, |(h, _)| h.len());
     let n = states.len().max(1) as f64;
     let mean_of = |f: &dyn Fn(&[f32]) -> f64| states.iter().map(|(h, _)| f(h)).sum::<f64>() / n;
     let mean: Vec<f64> = (0..width).map(|i| mean_of(&|h| f64::from(h[i]))).collect();
-    let deviation: Vec<f64> = (0..width)
-        .map(|i| mean_of(&|h| (f64::from(h[i]) - mean[i]) * (f64::from(h[i]) - mean[i])).sqrt().max(1e-9))
-        .collect();
+    let variance: Vec<f64> =
+        (0..width).map(|i| mean_of(&|h| (f64::from(h[i]) - mean[i]) * (f64::from(h[i]) - mean[i]))).collect();
+    // An element that hardly varies is not blown up: its variation may be rounding.
+    let floor = FLOOR * (variance.iter().sum::<f64>() / width.max(1) as f64).sqrt();
+    let deviation: Vec<f64> = variance.iter().map(|v| v.sqrt().max(floor).max(1e-12)).collect();
     let standard: Vec<(Vec<f64>, f64)> = states
         .iter()
         .map(|(h, y)| ((0..width).map(|i| (f64::from(h[i]) - mean[i]) / deviation[i]).collect(), *y))
@@ -241,4 +250,41 @@ pub fn root_mean_square(contrasts: &[Contrast]) -> f64 {
     let states: Vec<&[f32]> = contrasts.iter().flat_map(|c| [c.header(0), c.header(1)]).collect();
     let count = states.iter().map(|h| h.len()).sum::<usize>().max(1);
     (states.iter().map(|h| f64::from(dot(h, h))).sum::<f64>() / count as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Classes that differ along one direction, under a nuisance ten times as large along another.
+    #[test]
+    fn the_probe_finds_what_tells_classes_apart() {
+        let width = 24;
+        let state = |i: u64, label: f32| -> Vec<f32> {
+            let mut rng = Stream::new(1, "states").at(i);
+            let nuisance = 10.0 * rng.normal() as f32;
+            let noise = Tensor::randn(&[width], 0.3, &mut rng).to_vec();
+            let of = |(k, x): (usize, &f32)| x + nuisance * f32::from(k < 4) + label * f32::from(k % 3 == 0);
+            noise.iter().enumerate().map(of).collect()
+        };
+        let cloud = |from: u64| -> Vec<(Vec<f32>, f64)> {
+            (from..from + 60).map(|i| (state(i, (i % 2) as f32), (i % 2) as f64)).collect()
+        };
+        let (train, test) = (cloud(0), cloud(1000));
+        let labelled: Vec<(&[f32], f64)> = train.iter().map(|(h, y)| (h.as_slice(), *y)).collect();
+        let right = |direction: &[f32]| -> usize {
+            let of =
+                |label: f64| test.iter().filter(move |(_, y)| *y == label).map(|(h, _)| dot(direction, h));
+            of(1.0).map(|z| of(0.0).filter(|other| z > *other).count()).sum()
+        };
+        let direction = separating_direction(&labelled);
+        assert!((dot(&direction, &direction) - 1.0).abs() < 1e-5);
+        assert!(right(&direction) > 870, "{} of 900", right(&direction));
+        // The difference of means is led astray by the nuisance.
+        let mut means = vec![0.0; width];
+        for (h, y) in &train {
+            means.iter_mut().zip(h).for_each(|(m, h)| *m += h * (2.0 * *y as f32 - 1.0));
+        }
+        assert!(right(&means) < right(&direction), "{}", right(&means));
+    }
 }

@@ -127,10 +127,9 @@ impl<'a, 'm> Evaluator<'a, 'm> {
     }
 
     fn score(&mut self, answers: &[Tokens], direction: Direction) -> Result<Judged> {
-        let mut gains = [Vec::new(), Vec::new()];
-        for which in 0..2 {
-            let scores = self.references[which].score(answers)?;
-            gains[which] = scores.iter().zip(&self.own[which]).map(|(s, own)| s - own).collect();
+        let mut gains: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+        for ((gains, reference), own) in gains.iter_mut().zip(&mut self.references).zip(&self.own) {
+            *gains = reference.score(answers)?.iter().zip(own).map(|(s, own)| s - own).collect();
         }
         let mut judged = Judged::default();
         let mut all = Vec::with_capacity(answers.len());

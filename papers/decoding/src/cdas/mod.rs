@@ -49,7 +49,7 @@ use std::path::Path;
 
 use ream_lab::{Invalid, Needs, Preset, Result, Run, System};
 
-pub use config::{Config, Own, OwnPairs, Real};
+pub use config::{Config, Own, OwnPairs, PLANNED_STEPS, Real};
 
 /// The paper's system.
 pub struct Cdas;
@@ -106,12 +106,16 @@ impl System for Cdas {
     }
 
     fn needs(config: &Config) -> Needs {
+        let (enabled, steps) = (config.large.enabled, config.large.training.steps);
+        let scaled = (enabled && steps < PLANNED_STEPS)
+            .then(|| format!("{steps} steps of every trained method on SmolLM2 instead of {PLANNED_STEPS}"));
         let data: &[&str] = if config.large.enabled { &["smollm2", "vader"] } else { &[] };
         Needs {
             data: data.iter().map(|id| (*id).to_owned()).collect(),
             threads: 1,
             memory_mib: if config.large.enabled { 1800 } else { 300 },
             minutes: minutes(config),
+            scaled: scaled.into_iter().collect(),
             ..Needs::default()
         }
     }
@@ -151,11 +155,11 @@ fn minutes(config: &Config) -> f64 {
     let trained =
         |methods: &[study::Method]| methods.iter().filter(|m| m.objective().is_some()).count() as f64;
     let steps = |training: &training::Settings| (training.steps * training.batch as u64) as f64;
-    let model = a.tokens as f64 * weights * 5e-5;
-    let small = a.behaviours.len() as f64 * trained(&a.methods) * steps(&a.training) * weights * 6e-3;
-    let concepts = 3.0 * trained(&b.methods) + 1.5 * trained(&b.more_methods);
-    let large =
-        if b.enabled { b.layers.len() as f64 * (concepts * steps(&b.training) * 0.45 + 150.0) } else { 0.0 };
+    let model = a.tokens as f64 * weights * 8e-5;
+    let small = a.behaviours.len() as f64 * trained(&a.methods) * steps(&a.training) * weights * 2.8e-3;
+    // Answers, runs and scores of a concept, beside a second for each two pairs of a step in both directions.
+    let passes = (3.0 * trained(&b.methods) + trained(&b.more_methods)) * steps(&b.training) * 0.5;
+    let large = if b.enabled { b.layers.len() as f64 * (passes + 270.0) } else { 0.0 };
     (model + small + large) / 60.0
 }
 

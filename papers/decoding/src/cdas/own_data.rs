@@ -46,17 +46,21 @@ pub fn read(file: &Path) -> Result<Pairs> {
         return Err(Invalid::new(place, wanted, "another kind of file").into());
     }
     let table = ream_data::Table::open(file)?;
-    let columns: Vec<Vec<Option<String>>> =
-        FIELDS.iter().map(|field| table.texts(field)).collect::<std::result::Result<_, _>>()?;
+    let mut columns = Vec::with_capacity(FIELDS.len());
+    for field in FIELDS {
+        columns.push(table.texts(field)?.into_iter());
+    }
     let mut pairs = Pairs { inputs: Vec::new(), outputs: Vec::new() };
     for row in 0..table.rows() {
         let line = format!("{place}, line {}", row + 1);
-        let text = |i: usize| -> Result<String> {
-            let text = columns[i][row].clone().filter(|text| !text.trim().is_empty());
-            text.ok_or_else(|| Invalid::new(&line, format!("a text in `{}`", FIELDS[i]), "nothing").into())
-        };
-        let inputs = [text(0)?, text(1)?];
-        let outputs = [text(2)?, text(3)?];
+        let mut texts = Vec::with_capacity(FIELDS.len());
+        for (field, column) in FIELDS.iter().zip(&mut columns) {
+            let text = column.next().flatten().filter(|text| !text.trim().is_empty());
+            let wanted = || Invalid::new(&line, format!("a text in `{field}`"), "nothing");
+            texts.push(text.ok_or_else(wanted)?);
+        }
+        let Ok([negative, positive, without, with]) = <[String; 4]>::try_from(texts) else { continue };
+        let (inputs, outputs) = ([negative, positive], [without, with]);
         for (what, pair) in [("input", &inputs), ("output", &outputs)] {
             if pair[0] == pair[1] {
                 let wanted = format!("a positive_{what} that differs from the negative_{what}");

@@ -30,7 +30,7 @@ pub(super) fn encode(tokenizer: &Tokenizer, pairs: &[TextPair]) -> Vec<Example> 
 
 /// The corpus of a seed.
 pub(super) fn corpus(config: &Config, seed: u64) -> Corpus {
-    Corpus::new(config.small.topics, ream_rand::Stream::new(seed, "chats"))
+    Corpus::new(config.small.topics, config.small.noise, ream_rand::Stream::new(seed, "chats"))
 }
 
 /// All behaviours, on the model of this seed.

@@ -72,7 +72,8 @@ pub(super) fn tokens(all: &[TokenDistances]) -> Figure {
 /// A token as it can be shown.
 fn visible(token: &str) -> String {
     match token.trim() {
-        "" => "⏎".to_owned(),
+        "" if token.contains('\n') => "⏎".to_owned(),
+        "" => "␣".to_owned(),
         text => text.to_owned(),
     }
 }
@@ -90,7 +91,7 @@ pub(super) fn latents(all: &[(&str, &LatentsSeen)], multipliers: &[f64]) -> Figu
         let (low, high) = both.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), z| (l.min(*z), h.max(*z)));
         let width = ((high - low) / BINS as f64).max(1e-9);
         let bins = |values: &[f64]| -> (Vec<f64>, Vec<f64>) {
-            let mut counts = vec![0.0; BINS];
+            let mut counts = [0.0; BINS];
             for z in values {
                 counts[(((z - low) / width) as usize).min(BINS - 1)] += 1.0;
             }

@@ -294,12 +294,6 @@ fn factors_are_read_from_training_prompts_and_recovery_is_1_at_the_law() {
         assert_eq!(factors.targets(Direction::Add, 2.0), [2.0 * factors.positive[0]]);
         assert_eq!(factors.targets(Direction::Remove, 2.0), factors.negative);
     }
-    // The probe tells training prompts apart, better than a random direction.
-    let apart = |v: &[f32]| -> usize {
-        let sides = [0, 1].map(|w| contrasts.iter().map(|c| dot(v, c.header(w))).collect::<Vec<f32>>());
-        sides[1].iter().map(|z| sides[0].iter().filter(|other| z > other).count()).sum()
-    };
-    assert!(apart(&probe(&contrasts)) >= 58, "{} of 64", apart(&probe(&contrasts)));
     let before = distances(&subject, &contrasts, Direction::Add, &Steering::None).unwrap().means();
     assert!(before.iter().all(|js| *js > 0.0 && *js <= std::f64::consts::LN_2 + 1e-6));
     assert_eq!(recovery(&before, &before), 0.0);
