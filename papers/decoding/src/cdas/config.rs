@@ -125,7 +125,7 @@ impl Config {
             beta: 2.0,
             margin: 1.0,
         };
-        let real = Settings { steps: 30, batch: 2, ..training.clone() };
+        let real = Settings { steps: 30, batch: 2, rate: 0.03, ..training.clone() };
         let mut config = Self {
             small: Own {
                 d: 128,
