@@ -65,7 +65,9 @@ pub(crate) async fn judge(app: &App, seen: &mut Option<u64>) -> Result<()> {
 /// Turns meaning search on once its encoder has been fetched.
 async fn find_encoder(app: &App) -> std::result::Result<(), String> {
     let catalog = &app.site.catalog;
-    let Some(find) = app.site.encoder.clone().filter(|_| matches!(catalog.meaning(), MeaningState::Off { .. })) else {
+    let Some(find) =
+        app.site.encoder.clone().filter(|_| matches!(catalog.meaning(), MeaningState::Off { .. }))
+    else {
         return Ok(());
     };
     let found = tokio::task::spawn_blocking(move || find()).await.map_err(|e| e.to_string())??;

@@ -123,8 +123,9 @@ impl Matrix {
     /// As for [`Matrix::quantize`].
     pub fn quantize_4(weights: &[f32], outputs: usize, inputs: usize) -> Result<Self, QuantError> {
         Self::quantized(Format::Q4Min, weights, outputs, inputs, |numbers| {
-            let (low, high) =
-                numbers.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)));
+            let (low, high) = numbers
+                .iter()
+                .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)));
             let min = f16_to_f32(f32_to_f16(low));
             let scale = f16_to_f32(f32_to_f16((high - min) / 15.0));
             let mut codes = [0_u8; BLOCK];

@@ -367,7 +367,8 @@ vectorised! {
 pub(super) fn largest(x: &[f32]) -> u32 {
     let (mut most, mut places) = ([f32::NEG_INFINITY; 16], [0; 16]);
     lanes_of(x, &mut most, &mut places);
-    let lanes = most.into_iter().zip(places).enumerate().map(|(lane, (x, place))| (x, 16 * place + lane as u32));
+    let lanes =
+        most.into_iter().zip(places).enumerate().map(|(lane, (x, place))| (x, 16 * place + lane as u32));
     let from = x.len() / 16 * 16;
     let rest = x[from..].iter().enumerate().map(|(i, x)| (*x, (from + i) as u32));
     let better = |a: (f32, u32), b: (f32, u32)| if b.0 > a.0 || b.0 == a.0 && b.1 < a.1 { b } else { a };

@@ -179,9 +179,9 @@ impl FastHead {
     fn new(heads: &Heads, i: usize) -> Result<Self> {
         let (d, head) = (heads.base().d, &heads.parts().0[i]);
         let inputs = heads.shape().inputs(i, d);
-        let bias =
-            |l: &ream_nn::layers::Linear| l.bias.as_ref().map(Param::to_vec).unwrap_or_default();
-        let small = |w: &[f32], inputs: usize| Matrix::quantize_4(w, w.len() / inputs, inputs).map_err(failed);
+        let bias = |l: &ream_nn::layers::Linear| l.bias.as_ref().map(Param::to_vec).unwrap_or_default();
+        let small =
+            |w: &[f32], inputs: usize| Matrix::quantize_4(w, w.len() / inputs, inputs).map_err(failed);
         let wide = |w: &Param| {
             let shape = w.shape();
             Matrix::quantize(&w.to_vec(), shape[0], shape[1]).map_err(failed)
@@ -203,7 +203,9 @@ impl FastHead {
                 .collect::<Result<_>>()?,
             unembed: match &head.unembed {
                 Unembed::Full(rows) => FastUnembed::Full(wide(rows)?),
-                Unembed::Correction { down, up } => FastUnembed::Correction { down: wide(down)?, up: wide(up)? },
+                Unembed::Correction { down, up } => {
+                    FastUnembed::Correction { down: wide(down)?, up: wide(up)? }
+                }
             },
         })
     }
