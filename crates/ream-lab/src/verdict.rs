@@ -2,7 +2,7 @@
 //!
 //! A check gathers its observations, pairs them by seed and place, averages the places of a group within each seed,
 //! and turns the seeds into one figure with an interval. The figure, or its margin of error, is held against the test:
-//! the check *holds*, *fails*, is *unclear* (the margin straddles the threshold) or is *missing* (not observed).
+//! the check *holds*, *fails*, is *unclear* (the margin straddles the threshold) or is *missing* (not observed, or not in every seed).
 //! Kleene's three-valued logic combines the checks of a claim.
 
 use std::collections::BTreeMap;
@@ -373,6 +373,18 @@ fn gather(check: &Check, seeds: &[SeedObservations]) -> Result<BTreeMap<At, Valu
         return Err(format!(
             "{} is a measure that is observed once, but several seeds observed it",
             check.quantity
+        ));
+    }
+    // A mean over the seeds that happened to see something is a mean over a choice.
+    if check.seeds != Seeds::Once
+        && let Some((at, some)) = groups.iter().find(|(_, some)| some.len() < seeds.len())
+    {
+        let place = if at.is_empty() { String::new() } else { format!(" at {}", show_at(at)) };
+        return Err(format!(
+            "{} was observed{place} in {} of {} seeds",
+            check.quantity,
+            some.len(),
+            seeds.len()
         ));
     }
     Ok(groups.into_iter().map(|(at, seeds)| (at, Values::of(seeds.into_values()))).collect())

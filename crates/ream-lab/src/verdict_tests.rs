@@ -135,6 +135,23 @@ fn every_seed_must_pass() {
 }
 
 #[test]
+fn what_only_some_seeds_saw_is_not_judged() {
+    let body = format!("{VALUE}test = \"< 0.5\"");
+    let mut all = seeds(&[0.1, 0.2, 0.3]);
+    assert_eq!(judged(&body, &all).verdict, Verdict::Confirmed);
+    all[1].observations.clear();
+    let outcome = judged(&body, &all);
+    assert_eq!(outcome.verdict, Verdict::NotTested);
+    assert_eq!(outcome.reason, "loss@x was observed in 2 of 3 seeds");
+    assert!(outcome.checks[0].places.is_empty());
+    // Of several places the one that is not complete is named.
+    let mut all = environments(&[("a", 0.5, 0.1), ("b", 0.5, 0.2)]);
+    all.push(SeedObservations { seed: 2, observations: vec![all[0].observations[0].clone()] });
+    let outcome = judged(&format!("{body}\nfor_each = [\"environment\"]"), &all);
+    assert_eq!(outcome.reason, "loss@x was observed at environment = b in 1 of 2 seeds");
+}
+
+#[test]
 fn the_median_is_not_the_mean() {
     let body = "quantity = { value = \"loss@x\" }\nseeds = \"median\"\ntest = \"< 2.5\"";
     assert_eq!(judged(body, &seeds(&[1.0, 2.0, 90.0])).verdict, Verdict::Confirmed);
