@@ -178,10 +178,10 @@ impl Config {
             small: Small { d: 128, layers: 4, merges: 512, tokens: 1_500_000, context: 128 },
             heads: HeadSettings { count: 4, deep: 4, vocabulary: 4096, rank: 16 },
             small_training: TextTraining {
-                tokens: PLANNED_SMALL_TOKENS,
+                tokens: 200_000,
                 own_tokens: 0,
                 window: 128,
-                optimisation: Optimisation { steps: 800, batch: 4, learning_rate: 1e-3, warmup: 20 },
+                optimisation: Optimisation { steps: 400, batch: 4, learning_rate: 1e-3, warmup: 20 },
             },
             real_training: TextTraining {
                 tokens: 24_000,
@@ -206,6 +206,11 @@ impl Config {
         };
         match preset {
             Preset::Long => Self {
+                small_training: TextTraining {
+                    tokens: PLANNED_SMALL_TOKENS,
+                    optimisation: Optimisation { steps: 800, ..full.small_training.optimisation.clone() },
+                    ..full.small_training.clone()
+                },
                 real_training: TextTraining {
                     tokens: 60_000,
                     own_tokens: 60_000,
