@@ -457,8 +457,8 @@ mod tests {
         type Edit = fn(&mut Vec<[f64; 5]>);
         let cases: [(Edit, &str); 9] = [
             (
-                |rows| rows[1][3] = 0.3,
-                "own.csv, state 0, action 1: wanted probabilities that sum to 1, got 0.9",
+                |rows| rows[1][3] = 0.5,
+                "own.csv, state 0, action 1: wanted probabilities that sum to 1, got 1.1",
             ),
             (|rows| rows[1][3] = -0.4, "state 0, action 1: wanted probabilities from 0 to 1, got -0.4"),
             (
