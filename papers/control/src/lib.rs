@@ -1,9 +1,12 @@
 //! Papers of the control family.
 
+pub mod environments;
+pub mod loop_;
+
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
 /// The papers of this family and the systems of those that have one.
 #[must_use]
 pub fn family() -> ream_lab::FamilyPapers {
-    ream_lab::FamilyPapers { papers: PAPERS, systems: Vec::new() }
+    ream_lab::FamilyPapers { papers: PAPERS, systems: vec![ream_lab::AnySystem::new::<loop_::Loop>()] }
 }
