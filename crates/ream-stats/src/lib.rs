@@ -65,22 +65,31 @@
 //! Two differences are on purpose. statsmodels counts rows of weight 0 in the small-sample factors, we do not; and for
 //! GLM it takes HC1 to HC3 to mean HC0, where we apply their factors.
 
+mod blocks;
 pub mod bootstrap;
 pub mod chi_square;
 pub mod covariance;
 pub mod cross_fit;
+pub mod density;
 pub mod descriptive;
 pub mod distribution;
 pub mod error;
 pub mod glm;
+pub mod instrumental;
 pub mod interval;
 pub mod linear;
+pub mod local_polynomial;
 mod matrix;
 pub mod metrics;
+pub mod minimise;
+pub mod monotone;
+pub mod multiplier;
 mod qr;
 pub mod rank;
+pub mod regression_discontinuity;
 pub mod spectral;
 mod sum;
+pub mod treatment;
 
 pub use covariance::Covariance;
 pub use error::{FitError, StatsError};
