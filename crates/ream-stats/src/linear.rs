@@ -1,6 +1,6 @@
 //! Least squares, weighted least squares and ridge regression.
 //!
-//! Fits go through an orthonormal basis of the design (QR), never through the normal equations. Above 65,536 rows the QR goes
+//! Fits go through an orthonormal basis of the design (QR), never through the normal equations. Above 4,096 rows the QR goes
 //! block by block, in memory of a block for each thread and one number for each row beside the data.
 //! There is no implicit intercept: put a column of ones into the design ([`Matrix::with_intercept`]).
 //!

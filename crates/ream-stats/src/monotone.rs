@@ -9,7 +9,7 @@
 //! ```
 
 use crate::descriptive::sorted;
-use crate::error::{StatsError, finite, length};
+use crate::error::{StatsError, at_least, finite, length};
 
 /// The non-decreasing values `f` that minimise `sum w_i (y_i - f_i)^2`, by pooling adjacent violators (Ayer, Brunk, Ewing,
 /// Reid & Silverman, 1955), in one pass.
@@ -20,22 +20,80 @@ use crate::error::{StatsError, finite, length};
 /// # Errors
 /// [`StatsError`] for values that are not finite, or weights that are not above 0 or too few.
 pub fn isotonic(y: &[f64], weights: Option<&[f64]>) -> Result<Vec<f64>, StatsError> {
-    finite("y", y)?;
-    if let Some(weights) = weights {
-        length("weights", y.len(), weights.len())?;
-        finite("weights", weights)?;
-        if let Some((row, &value)) = weights.iter().enumerate().find(|(_, w)| **w <= 0.0) {
-            return Err(StatsError::OutOfRange {
-                what: "weights",
-                row,
-                value,
-                allowed: "numbers above 0 (leave rows of weight 0 out)",
-            });
-        }
-    }
+    check(y, weights)?;
     let mut fitted = y.to_vec();
     pool(&mut fitted, weights, &mut Vec::new());
     Ok(fitted)
+}
+
+/// An isotonic regression on a predictor, as a function of it: linear between the places that were seen, constant beyond them.
+/// For calibration of scores, say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IsotonicCurve {
+    /// Ascending, all different.
+    places: Vec<f64>,
+    /// Non-decreasing.
+    values: Vec<f64>,
+}
+
+impl IsotonicCurve {
+    /// The non-decreasing function of `x` nearest to `y` in (weighted) squares; rows at one place are taken together by their
+    /// weighted mean.
+    ///
+    /// # Errors
+    /// [`StatsError`] without rows, for other lengths, values that are not finite, or weights that are not above 0.
+    pub fn fit(x: &[f64], y: &[f64], weights: Option<&[f64]>) -> Result<Self, StatsError> {
+        at_least("an isotonic regression (rows)", 1, x.len())?;
+        finite("x", x)?;
+        length("y", x.len(), y.len())?;
+        check(y, weights)?;
+        let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
+        let mut order: Vec<usize> = (0..x.len()).collect();
+        // Adding 0 turns -0 into 0, which the total order would put apart.
+        order.sort_by(|&a, &b| (x[a] + 0.0).total_cmp(&(x[b] + 0.0)));
+        let (mut places, mut values, mut totals) = (Vec::new(), Vec::new(), Vec::new());
+        for rows in order.chunk_by(|&a, &b| x[a] == x[b]) {
+            let total: f64 = rows.iter().map(|&i| weight(i)).sum();
+            places.push(x[rows[0]]);
+            values.push(rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total);
+            totals.push(total);
+        }
+        pool(&mut values, Some(&totals), &mut Vec::new());
+        Ok(Self { places, values })
+    }
+
+    /// The value at `x`; NaN for NaN.
+    #[must_use]
+    pub fn at(&self, x: f64) -> f64 {
+        let above = self.places.partition_point(|p| *p < x);
+        if x.is_nan() {
+            return x;
+        }
+        if above == 0 {
+            return self.values[0];
+        }
+        if above == self.places.len() {
+            return self.values[above - 1];
+        }
+        let (left, right) = (self.places[above - 1], self.places[above]);
+        let (low, high) = (self.values[above - 1], self.values[above]);
+        // At a place itself, and between equal values, exactly that value.
+        if x == right || low == high { high } else { low + (high - low) * ((x - left) / (right - left)) }
+    }
+}
+
+fn check(y: &[f64], weights: Option<&[f64]>) -> Result<(), StatsError> {
+    finite("y", y)?;
+    let Some(weights) = weights else { return Ok(()) };
+    length("weights", y.len(), weights.len())?;
+    finite("weights", weights)?;
+    match weights.iter().enumerate().find(|(_, w)| **w <= 0.0) {
+        Some((row, &value)) => {
+            let allowed = "numbers above 0 (leave rows of weight 0 out)";
+            Err(StatsError::OutOfRange { what: "weights", row, value, allowed })
+        }
+        None => Ok(()),
+    }
 }
 
 /// A run of equal fitted values.
@@ -106,6 +164,21 @@ mod tests {
         assert!(isotonic(&[1.0, f64::NAN], None).is_err() && isotonic_rows(&mut rows, 3).is_err());
         assert!(isotonic(&[1.0], Some(&[0.0])).is_err() && isotonic(&[1.0], Some(&[])).is_err());
         assert!(rearranged(&[f64::INFINITY]).is_err());
+    }
+
+    #[test]
+    fn curves_interpolate_and_take_ties_together() {
+        let curve = IsotonicCurve::fit(&[2.0, 1.0, 1.0, 4.0, 3.0], &[5.0, 0.0, 2.0, 9.0, 3.0], None).unwrap();
+        // 1 at 1 (two rows), 4 at 2 and 3, 9 at 4.
+        let got: Vec<f64> = [-7.0, 1.0, 1.5, 2.0, 2.7, 3.5, 4.0, 99.0].iter().map(|x| curve.at(*x)).collect();
+        assert_eq!(got, [1.0, 1.0, 2.5, 4.0, 4.0, 6.5, 9.0, 9.0]);
+        assert!(curve.at(f64::NAN).is_nan());
+        let heavy = IsotonicCurve::fit(&[0.0, 0.0, 1.0], &[0.0, 4.0, 2.0], Some(&[1.0, 3.0, 1.0])).unwrap();
+        assert!((heavy.at(0.0) - 2.8).abs() < 1e-15 && heavy.at(1.0) == heavy.at(0.0));
+        assert!(
+            IsotonicCurve::fit(&[], &[], None).is_err()
+                && IsotonicCurve::fit(&[f64::NAN], &[0.0], None).is_err()
+        );
     }
 
     proptest! {

@@ -15,7 +15,7 @@ use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 /// Fits of more rows than this go through the blocks.
-pub(super) const TALL: usize = 1 << 16;
+pub(super) const TALL: usize = 1 << 12;
 /// Above this condition number the coefficients are refined.
 const REFINE: f64 = 100.0;
 

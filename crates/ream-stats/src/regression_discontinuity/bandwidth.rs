@@ -18,6 +18,9 @@ use crate::descriptive::{mean_and_variance, sorted};
 use crate::error::{FitError, StatsError};
 use crate::local_polynomial::{Kernel, LocalPolynomial, Side};
 
+/// What widens a window so that a row at its edge has a weight above 0: 1 and the root of the spacing of doubles at 1.
+const PAD: f64 = 1.0 + 1.490_116_119_384_765_6e-8;
+
 /// Bandwidths of the fit and of its bias.
 pub(super) fn mserd(
     x: &[f64],
@@ -54,7 +57,9 @@ pub(super) fn mserd(
         // Without curvature or without noise the largest bandwidth there is.
         Ok(if bandwidth.is_nan() { largest } else { bandwidth.min(largest) })
     };
-    let d = plan.clamp(stage(q + 1, q + 2, q + 1, reach, false)?);
+    // A little more than the side, so that its farthest row has a weight above 0.
+    let whole = reach.map(|r| r * PAD);
+    let d = plan.clamp(stage(q + 1, q + 2, q + 1, whole, false)?);
     let b = stage(q, q + 1, p + 1, [d; 2], true)?;
     let h = stage(p, q, 0, [b; 2], true)?;
     for (what, value) in [("the bandwidth of the fit", h), ("the bandwidth of its bias", b)] {
@@ -96,7 +101,7 @@ impl Plan {
         }
         if settings.adjust_repeated && repeated {
             // A little more, so that the tenth position has a weight above 0.
-            least = tenth[0].max(tenth[1]) * (1.0 + f64::EPSILON.sqrt());
+            least = tenth[0].max(tenth[1]) * PAD;
         }
         let varies = |rows: &Rows| rows.outcomes.get(1).is_some_and(|t| t.iter().any(|v| *v != t[0]));
         Self {

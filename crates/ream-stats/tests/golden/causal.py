@@ -23,6 +23,7 @@ from importlib.metadata import version
 from linearmodels.iv import IV2SLS, IVGMM, IVLIML
 from rdrobust import rdrobust
 from scipy import integrate, optimize, stats
+from sklearn.isotonic import IsotonicRegression
 from statsmodels.treatment.treatment_effects import TreatmentEffect
 
 from make import bell, logistic, matrix, noise, vector
@@ -294,7 +295,10 @@ def curves():
     v, wt = values[keep][order], weights[keep][order]
     place = np.cumsum(wt) - wt / 2
     place = (place - place[0]) / (place[-1] - place[0])
-    return {"y": vector(y), "weights": vector(w), "isotonic": vector(optimize.isotonic_regression(y).x),
+    place_of = np.round(bell(40, 505), 1)
+    calibrated = IsotonicRegression(out_of_bounds="clip").fit(place_of, y, sample_weight=w)
+    new = np.linspace(-4, 4, 33)
+    return {"predictor": vector(place_of), "new": vector(new), "calibrated": vector(calibrated.predict(new)), "y": vector(y), "weights": vector(w), "isotonic": vector(optimize.isotonic_regression(y).x),
             "isotonic_weighted": vector(optimize.isotonic_regression(y, weights=w).x), "curve": vector(curve), "probabilities": vector(p), "gini": float(gini),
             "values": vector(values), "value_weights": vector(weights), "q": q, "weighted_quantiles": vector(np.interp(q, place, v))}
 
