@@ -28,8 +28,9 @@ pub use kernel::Kernel;
 
 use crate::blocks::triangle;
 use crate::error::{FitError, StatsError, finite, length};
+use crate::matrix::Matrix;
 use crate::qr::RANK_TOLERANCE;
-use crate::sum::chunked;
+use crate::sum::{add_scaled, chunked};
 use nalgebra::DMatrix;
 
 /// The rows that a fit may use.
@@ -195,6 +196,31 @@ impl LocalPolynomial {
     pub fn coefficients(&self, y: &[f64]) -> Result<Vec<f64>, StatsError> {
         self.check(y)?;
         Ok((0..=self.order).map(|j| self.weighted(j, y) * self.bandwidth.powi(-(j as i32))).collect())
+    }
+
+    /// [`LocalPolynomial::coefficients`] of every column of `outcomes` (`[n, outcomes]`) in one pass over its rows,
+    /// `[order + 1, outcomes]`: row 0 holds the fitted values at the point.
+    ///
+    /// # Errors
+    /// As [`LocalPolynomial::value`], with one row of outcomes for each position.
+    pub fn coefficients_of(&self, outcomes: &Matrix) -> Result<Matrix, StatsError> {
+        length("the outcomes (rows)", self.total, outcomes.rows())?;
+        let (count, q) = (self.order + 1, outcomes.cols());
+        for &i in &self.rows {
+            if let Some(column) = outcomes.row(i).iter().position(|v| !v.is_finite()) {
+                let (what, value) = ("the outcomes", outcomes.get(i, column));
+                return Err(StatsError::CellNotFinite { what, row: i, column, value });
+            }
+        }
+        let sums = chunked(self.rows.len(), count * q, |range, sums| {
+            for k in range {
+                for (j, sum) in sums.chunks_exact_mut(q.max(1)).enumerate() {
+                    add_scaled(sum, self.scaled_weights(j)[k], outcomes.row(self.rows[k]));
+                }
+            }
+        });
+        let unit = |j: usize| self.bandwidth.powi(-(j as i32));
+        Ok(Matrix::from_fn(count, q, |j, c| sums[j * q + c] * unit(j)))
     }
 
     /// The polynomial with these coefficients (of [`LocalPolynomial::coefficients`]) at each row of the window.
@@ -388,6 +414,25 @@ mod tests {
         let inner = fit(Side::Both, 0, 0.7).unwrap();
         let value = inner.value(&[f64::NAN, 1.0, 1.0, 1.0, 1.0, f64::NAN]).unwrap();
         assert!((value - 1.0).abs() < 1e-14);
+    }
+
+    #[test]
+    fn many_outcomes_are_each_alone() {
+        let x = positions(4, 150);
+        let outcomes = Matrix::from_fn(150, 3, |i, q| libm::cos(x[i] * (1.0 + q as f64)));
+        let fit = LocalPolynomial::new(&x, 0.1, Side::Above, Kernel::Triangular, 2, 0.6).unwrap();
+        let all = fit.coefficients_of(&outcomes).unwrap();
+        for q in 0..3 {
+            let alone = fit.coefficients(&outcomes.column(q)).unwrap();
+            for (j, c) in alone.iter().enumerate() {
+                assert!((all.get(j, q) - c).abs() < 1e-12 * (1.0 + c.abs()));
+            }
+        }
+        assert!(fit.coefficients_of(&outcomes.select_rows(&[0, 1])).is_err());
+        let gap = Matrix::from_fn(150, 1, |_, _| f64::NAN);
+        assert!(
+            fit.coefficients_of(&gap).unwrap_err().to_string().contains("column 0 of the outcomes is NaN")
+        );
     }
 
     #[test]
