@@ -79,7 +79,7 @@
 //! | first-stage F, robust F; effective F | statsmodels; formula | 9 |
 //! | ends of Anderson-Rubin sets | roots of statsmodels' F test | 9 |
 //! | jump at a cutoff at given bandwidths: estimates, errors, intervals (p values) | rdrobust | 10 (8) |
-//! | the same at its own bandwidths, and those | rdrobust | 6 (4) |
+//! | the same at its own bandwidths, and those | rdrobust | 9 (7) |
 //! | three-step bandwidths | formula | 8 |
 //! | kernel density; its logarithm and score | scipy `gaussian_kde`; exact | 12; 11 |
 //! | density test at a cutoff | formula | 9 |
@@ -90,10 +90,10 @@
 //! | augmented weights | statsmodels, formula | 11 |
 //!
 //! Some differences are on purpose. statsmodels counts rows of weight 0 in the small-sample factors, we do not; and for
-//! GLM it takes HC1 to HC3 to mean HC0, where we apply their factors. linearmodels takes the scores of robust covariances from `P D` for every
-//! kappa, we from `(1 - kappa) D + kappa P D`, which is what makes the estimate's equations zero. rdrobust loses digits of its
-//! bandwidths where it inverts `X'X` of a polynomial of order four; and with `q > p + 1` its Python version takes the coefficient of
-//! order `q` for that of order `p + 1` when it chooses `h`.
+//! GLM it takes HC1 to HC3 to mean HC0, where we apply their factors. linearmodels takes
+//! the scores of robust covariances from `P D` for every kappa, we from `(1 - kappa) D + kappa P D`, whose product with the
+//! residuals the estimate makes 0. With `q > p + 1` the Python version of rdrobust (2.1.1) takes the coefficient of order `q` for
+//! that of order `p + 1` when it chooses `h`; we and the R version do not.
 
 mod blocks;
 pub mod bootstrap;

@@ -35,7 +35,7 @@ impl Instrumental<'_> {
         let response =
             |from: usize, rows: usize| DVector::from_fn(rows, |i, _| self.r[(from + i, m)] / y_scale);
         let (z, rest) = (response(w, l), response(a, k));
-        let on_instruments = Decomposition::new(moved.clone());
+        let on_instruments = Decomposition::new(moved.clone(), 0.0);
         let treatments = match limit {
             IvLimit::ClosestToLeastSquares => {
                 let ols = self.solve(0.0, 1.0)?.coefficients;
@@ -48,7 +48,7 @@ impl Instrumental<'_> {
                 // Moves that the instruments do not see.
                 let free = &left - &left * on_instruments.row_projection();
                 let missed = rest - &left * &start;
-                start + Decomposition::new(free).solve(&missed)
+                start + Decomposition::new(free, left.norm()).solve(&missed)
             }
         };
         Ok(self.with_controls(&treatments))
@@ -78,10 +78,13 @@ struct Decomposition {
     v: DMatrix<f64>,
     /// Singular values.
     sizes: Vec<f64>,
+    /// Singular values up to this count as 0.
+    cut: f64,
 }
 
 impl Decomposition {
-    fn new(a: DMatrix<f64>) -> Self {
+    /// Of a matrix that is what is left of one of size `whole`, so that its rounding counts as 0.
+    fn new(a: DMatrix<f64>, whole: f64) -> Self {
         let n = a.ncols();
         let (mut scaled, mut v) = (a, DMatrix::identity(n, n));
         // Convergence is quadratic: five or six sweeps. The bound only guards against values that are not finite.
@@ -96,14 +99,14 @@ impl Decomposition {
                 break;
             }
         }
-        let sizes = scaled.column_iter().map(|c| c.norm()).collect();
-        Self { scaled, v, sizes }
+        let sizes: Vec<f64> = scaled.column_iter().map(|c| c.norm()).collect();
+        let cut = NULL * sizes.iter().copied().fold(whole.max(f64::MIN_POSITIVE), f64::max);
+        Self { scaled, v, sizes, cut }
     }
 
     /// Positions of the singular values that do not count as 0.
     fn rank(&self) -> impl Iterator<Item = usize> + '_ {
-        let cut = NULL * self.sizes.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        (0..self.sizes.len()).filter(move |&j| self.sizes[j] > cut)
+        (0..self.sizes.len()).filter(|&j| self.sizes[j] > self.cut)
     }
 
     /// The shortest least-squares solution of `A x = y`.
@@ -156,7 +159,7 @@ mod tests {
         let tall = wide.transpose();
         let deficient = DMatrix::from_row_slice(3, 3, &[1.0, 2.0, 3.0, 2.0, 4.0, 6.0, 1.0, 0.0, 1.0]);
         for (matrix, rank) in [(wide, 2), (tall, 2), (deficient, 2)] {
-            let parts = Decomposition::new(matrix.clone());
+            let parts = Decomposition::new(matrix.clone(), 0.0);
             assert_eq!(parts.rank().count(), rank);
             assert!((&matrix * &parts.v - &parts.scaled).norm() < 1e-13 * matrix.norm());
             let identity = DMatrix::identity(matrix.ncols(), matrix.ncols());
