@@ -39,6 +39,33 @@ pub enum Covariance<'a> {
     ClusterUncorrected(&'a [usize]),
 }
 
+impl<'a> Covariance<'a> {
+    /// The same kind with other identifiers.
+    pub(crate) fn with_clusters<'b>(self, ids: &'b [usize]) -> Covariance<'b>
+    where
+        'a: 'b,
+    {
+        match self {
+            Covariance::Cluster(_) => Covariance::Cluster(ids),
+            Covariance::ClusterUncorrected(_) => Covariance::ClusterUncorrected(ids),
+            other => other,
+        }
+    }
+
+    /// Degrees of freedom of tests on rows `index`: clusters less one, else rows less columns.
+    pub(crate) fn freedom(self, index: &[usize], columns: usize) -> f64 {
+        match self {
+            Covariance::Cluster(ids) | Covariance::ClusterUncorrected(ids) => {
+                let mut seen: Vec<usize> = index.iter().filter_map(|&i| ids.get(i).copied()).collect();
+                seen.sort_unstable();
+                seen.dedup();
+                seen.len() as f64 - 1.0
+            }
+            _ => index.len() as f64 - columns as f64,
+        }
+    }
+}
+
 /// The rows that enter a sandwich, in the coordinates of a [`crate::qr::Basis`].
 pub(crate) struct Scores<'a> {
     /// Row-major `[n, p]`; the score of row `i` is `residual[i]` times the row.

@@ -120,6 +120,44 @@ pub enum FitError {
         /// Number of clusters.
         clusters: usize,
     },
+    /// Columns of a regression with several groups of columns (controls, instruments, treatments) are dependent.
+    #[error("column {column} (counted from 0) of the {role} {relation}; leave it out")]
+    Collinear {
+        /// The group: "controls", "instruments" or "treatments".
+        role: &'static str,
+        /// The column in its group.
+        column: usize,
+        /// What it is a combination of, in words.
+        relation: String,
+    },
+    /// An instrument that does not vary.
+    #[error(
+        "column {column} (counted from 0) of the instruments has the same value in every row: it moves nothing"
+    )]
+    ConstantInstrument {
+        /// The column of the instruments.
+        column: usize,
+    },
+    /// Fewer instruments than treatments, so that two-stage least squares is not determined.
+    #[error(
+        "{instruments} instrument(s) for {treatments} treatments: two-stage least squares needs at least as many \
+         instruments as treatments; add instruments, or blend with least squares (IVL, anchor)"
+    )]
+    TooFewInstruments {
+        /// Number of instruments.
+        instruments: usize,
+        /// Number of treatments.
+        treatments: usize,
+    },
+    /// The instruments do not move a treatment (given the controls and the other treatments).
+    #[error(
+        "given the controls the instruments do not move treatment {treatment} (counted from 0) apart from the others: \
+         its effect is not determined; blend with least squares (IVL, anchor) or use other instruments"
+    )]
+    NotIdentified {
+        /// The treatment.
+        treatment: usize,
+    },
     /// The fit has no covariance of this kind.
     #[error("no covariance: {why}")]
     NoCovariance {

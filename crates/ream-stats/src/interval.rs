@@ -11,8 +11,8 @@
 //! ```
 
 use crate::descriptive::mean_and_variance;
-use crate::distribution::{quantile_of_normal, t_quantile};
-use crate::error::{StatsError, at_least, finite, length};
+use crate::distribution::{normal_cdf, quantile_of_normal, t_quantile};
+use crate::error::{StatsError, at_least, finite, length, not_negative};
 
 /// A number with its standard error and confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,6 +138,64 @@ pub fn minimum_detectable_effect(se: f64, level: f64, power: f64) -> Result<f64,
         return Err(StatsError::Setting { what: "the standard error", value: se, allowed: "0 or above" });
     }
     Ok((quantile_of_normal(0.5 + 0.5 * level) + quantile_of_normal(power)) * se)
+}
+
+/// Interval for a number that the data only bound from below and above (Imbens & Manski, 2004): it holds the number, wherever
+/// it lies between the bounds, with probability `level`, and goes over into the usual interval when the bounds meet.
+///
+/// `[lower - c se_lower, upper + c se_upper]` where `c` solves
+/// `Phi(c + (upper - lower) / max(se_lower, se_upper)) - Phi(-c) = level`; the standard errors are those of the bounds
+/// themselves (divided by the root of the sample size). The interval for the whole set of numbers between the bounds, which
+/// is longer, has the two-sided normal quantile in place of `c`.
+///
+/// # Errors
+/// [`StatsError`] for values that are not finite, a lower bound above the upper one, negative standard errors, or a level
+/// outside `(0, 1)`.
+pub fn imbens_manski(lower: (f64, f64), upper: (f64, f64), level: f64) -> Result<(f64, f64), StatsError> {
+    check_level(level)?;
+    let ((low, se_low), (high, se_high)) = (lower, upper);
+    finite("the bounds", &[low, high])?;
+    not_negative("the standard errors of the bounds", &[se_low, se_high])?;
+    if low > high {
+        return Err(StatsError::Setting {
+            what: "the lower bound",
+            value: low,
+            allowed: "numbers not above the upper bound (an empty set has no interval)",
+        });
+    }
+    let largest = se_low.max(se_high);
+    if largest == 0.0 {
+        return Ok((low, high));
+    }
+    let gap = (high - low) / largest;
+    let c = imbens_manski_factor(gap, level);
+    Ok((low - c * se_low, high + c * se_high))
+}
+
+/// The `c` of [`imbens_manski`]: between the one-sided and the two-sided normal quantile.
+fn imbens_manski_factor(gap: f64, level: f64) -> f64 {
+    let (mut low, mut high) = (quantile_of_normal(level).max(0.0), quantile_of_normal(0.5 + 0.5 * level));
+    let mut c = high;
+    for _ in 0..100 {
+        let excess = normal_cdf(c + gap) - normal_cdf(-c) - level;
+        if excess > 0.0 {
+            high = c;
+        } else {
+            low = c;
+        }
+        let slope = normal_density(c + gap) + normal_density(c);
+        let newton = c - excess / slope;
+        let next = if low <= newton && newton <= high { newton } else { 0.5 * (low + high) };
+        if (next - c).abs() <= 4e-16 * (1.0 + c) {
+            return next;
+        }
+        c = next;
+    }
+    c
+}
+
+fn normal_density(z: f64) -> f64 {
+    libm::exp(-0.5 * z * z) / (2.0 * core::f64::consts::PI).sqrt()
 }
 
 pub(crate) fn check_level(level: f64) -> Result<(), StatsError> {

@@ -2,17 +2,25 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`descriptive`] | mean, variance, quantiles |
-//! | [`interval`] | intervals of means and proportions, minimum detectable effect |
+//! | [`descriptive`] | mean, variance, quantiles (weighted too), effective sample size, Gini coefficient |
+//! | [`interval`] | intervals of means and proportions, of bounded numbers (Imbens-Manski), minimum detectable effect |
 //! | [`bootstrap`] | percentile and BCa intervals of any statistic; pairs, rows, clusters |
+//! | [`multiplier`] | multiplier bootstrap of curves: uniform bands, tests of whole curves |
 //! | [`rank`] | Pearson, Spearman, Kendall's tau-b |
 //! | [`metrics`] | AUC, log loss, Brier score, calibration |
 //! | [`linear`] | least squares (weighted or not) with robust standard errors; ridge |
+//! | [`instrumental`] | 2SLS, LIML, k-class, anchor regression, IVL; first stage, Anderson-Rubin sets, tests |
+//! | [`local_polynomial`] | local polynomials at a point (equivalent kernels), data-driven bandwidths |
+//! | [`regression_discontinuity`] | jump at a cutoff with bias correction and robust intervals |
+//! | [`treatment`] | differences in means, Hajek and augmented inverse-probability weights |
 //! | [`glm`] | logistic regression of responses in `[0, 1]`, with L2 or L1 |
 //! | [`covariance`] | classical, HC0 to HC3 and cluster covariances |
 //! | [`cross_fit`] | folds and out-of-fold predictions |
 //! | [`chi_square`] | the chi-square test of counts against a law |
-//! | [`distribution`] | normal and Student's t law |
+//! | [`density`] | Gaussian kernel density, its score, density test at a cutoff |
+//! | [`monotone`] | isotonic regression, rearrangement |
+//! | [`minimise`] | minima of convex functions of one variable |
+//! | [`distribution`] | normal law, Student's t, F |
 //! | [`spectral`] | symmetric eigenvalues, singular values, overlap of spans, linear CKA |
 //!
 //! ```
@@ -34,11 +42,14 @@
 //!   fixed order, and resampling is keyed by replication.
 //! - Nothing is imputed, dropped or clipped. A row of weight 0 is as good as absent, in counts too.
 //! - No regression has an implicit intercept.
-//! - Not here: random effects, instruments, survival, multiple-testing corrections.
+//! - Fits of many rows need no memory of their size beside the data: [`linear`] above 4,096 rows, [`instrumental`] and
+//!   [`local_polynomial`] always, take the triangle of a QR factorisation block by block.
+//! - Not here: random effects, survival, multiple-testing corrections.
 //!
 //! # Agreement
-//! `tests/golden.rs` compares with other packages to these significant digits. The reference "exact" is the same
-//! estimator in 50-digit arithmetic (mpmath). `tests/golden/make.py` makes the values anew.
+//! `tests/golden.rs` and `tests/golden_causal.rs` compare with other packages to these significant digits. The reference "exact"
+//! is the same estimator in 50-digit arithmetic (mpmath), "formula" its formulas in numpy and scipy. `tests/golden/make.py` and
+//! `tests/golden/causal.py` make the values anew.
 //!
 //! | what | reference | digits |
 //! |---|---|---|
@@ -61,26 +72,54 @@
 //! | AUC, log loss, Brier score | scikit-learn | 13 |
 //! | mean, variance with an offset of 1e8 | exact rationals | 14 |
 //! | quantiles | numpy | 14 |
+//! | 2SLS: coefficients, classical, HC0, HC1 and cluster covariances | linearmodels `IV2SLS` | 10 |
+//! | LIML and given kappa: coefficients, classical covariance (one very weak instrument) | linearmodels `IVLIML` | 9 (8) |
+//! | the same, HC0 | formula | 9 (8) |
+//! | Sargan, Hansen J and its GMM; Wu-Hausman | linearmodels | 10; 9 |
+//! | first-stage F, robust F; effective F | statsmodels; formula | 9 |
+//! | ends of Anderson-Rubin sets | roots of statsmodels' F test | 9 |
+//! | jump at a cutoff at given bandwidths: estimates, errors, intervals (p values) | rdrobust | 10 (8) |
+//! | the same at its own bandwidths, and those | rdrobust | 9 (7) |
+//! | three-step bandwidths | formula | 8 |
+//! | kernel density; its logarithm and score | scipy `gaussian_kde`; exact | 12; 11 |
+//! | density test at a cutoff | formula | 9 |
+//! | isotonic regression; as a function of a predictor | scipy; scikit-learn | 13; 12 |
+//! | weighted quantiles, Gini coefficient, Imbens-Manski | formula | 12 |
+//! | tail of F, 1 to 1e6 degrees of freedom; its quantiles | exact; scipy | 10; 11 |
+//! | Hajek estimate; its error with a logistic propensity | statsmodels `TreatmentEffect` | 10; 6 |
+//! | augmented weights | statsmodels, formula | 11 |
 //!
-//! Two differences are on purpose. statsmodels counts rows of weight 0 in the small-sample factors, we do not; and for
-//! GLM it takes HC1 to HC3 to mean HC0, where we apply their factors.
+//! Some differences are on purpose. statsmodels counts rows of weight 0 in the small-sample factors, we do not; and for
+//! GLM it takes HC1 to HC3 to mean HC0, where we apply their factors. linearmodels takes
+//! the scores of robust covariances from `P D` for every kappa, we from `(1 - kappa) D + kappa P D`, whose product with the
+//! residuals the estimate makes 0. With `q > p + 1` the Python version of rdrobust (2.1.1) takes the coefficient of order `q` for
+//! that of order `p + 1` when it chooses `h`; we and the R version do not.
 
+mod blocks;
 pub mod bootstrap;
 pub mod chi_square;
 pub mod covariance;
 pub mod cross_fit;
+pub mod density;
 pub mod descriptive;
 pub mod distribution;
 pub mod error;
 pub mod glm;
+pub mod instrumental;
 pub mod interval;
 pub mod linear;
+pub mod local_polynomial;
 mod matrix;
 pub mod metrics;
+pub mod minimise;
+pub mod monotone;
+pub mod multiplier;
 mod qr;
 pub mod rank;
+pub mod regression_discontinuity;
 pub mod spectral;
 mod sum;
+pub mod treatment;
 
 pub use covariance::Covariance;
 pub use error::{FitError, StatsError};

@@ -1,6 +1,7 @@
 //! Least squares, weighted least squares and ridge regression.
 //!
-//! Fits go through an orthonormal basis of the design (QR), never through the normal equations.
+//! Fits go through an orthonormal basis of the design (QR), never through the normal equations. Above 4,096 rows the QR goes
+//! block by block, in memory of a block for each thread and one number for each row beside the data.
 //! There is no implicit intercept: put a column of ones into the design ([`Matrix::with_intercept`]).
 //!
 //! ```
@@ -25,6 +26,7 @@ use crate::sum::{chunked, compensated, dot, exact_residual};
 use nalgebra::DMatrix;
 
 mod ridge;
+mod tall;
 pub use ridge::{RidgeChoice, RidgeFit, ridge, ridge_by_column, ridge_gcv, ridge_held_out};
 
 /// A least-squares fit with its inference.
@@ -111,6 +113,9 @@ fn fit(x: &Matrix, y: &[f64], weights: Option<&[f64]>, kind: Covariance<'_>) -> 
     let index: Vec<usize> = (0..x.rows()).filter(|&i| root(i) > 0.0).collect();
     at_least("the fit (rows of positive weight)", 1, index.len())?;
     let (rows, columns) = (index.len(), x.cols());
+    if rows > tall::TALL {
+        return tall::fit(x, y, &index, root, kind);
+    }
     let design: Vec<f64> = index.iter().flat_map(|&i| x.row(i).iter().map(move |v| root(i) * v)).collect();
     let basis = Basis::new(&design, columns)?;
     if rows <= columns {
@@ -133,18 +138,30 @@ fn fit(x: &Matrix, y: &[f64], weights: Option<&[f64]>, kind: Covariance<'_>) -> 
     // In the basis the information is the identity.
     let inner = scores.meat(kind)?.unwrap_or_else(|| DMatrix::identity(columns, columns) * residual_variance);
     let covariance = basis.covariance(&inner)?;
-    let freedom = match kind {
-        Covariance::Cluster(ids) | Covariance::ClusterUncorrected(ids) => count_clusters(ids, &index) - 1.0,
-        _ => (rows - columns) as f64,
-    };
+    let r_squared =
+        r_squared(&basis, &response, squares, &index.iter().map(|&i| root(i)).collect::<Vec<_>>());
+    let fitted = x.times(&coefficients)?;
+    let residuals = y.iter().zip(fitted).map(|(y, f)| y - f).collect();
+    let freedom = kind.freedom(&index, columns);
+    Ok(inference(residuals, coefficients, covariance, freedom, residual_variance, r_squared))
+}
+
+/// What follows from coefficients and their covariance.
+pub(crate) fn inference(
+    residuals: Vec<f64>,
+    coefficients: Vec<f64>,
+    covariance: Matrix,
+    freedom: f64,
+    residual_variance: f64,
+    r_squared: f64,
+) -> LinearFit {
     let standard_errors: Vec<f64> = covariance.diagonal().into_iter().map(|v| v.max(0.0).sqrt()).collect();
     let t_statistics: Vec<f64> = coefficients.iter().zip(&standard_errors).map(|(b, se)| b / se).collect();
     // A coefficient of 0 with a standard error of 0 has no t statistic: its p value is NaN too.
     let p_values = t_statistics.iter().map(|&t| t_two_sided(t, freedom).unwrap_or(f64::NAN)).collect();
-    let fitted = x.times(&coefficients)?;
-    Ok(LinearFit {
-        r_squared: r_squared(&basis, &response, squares, &index.iter().map(|&i| root(i)).collect::<Vec<_>>()),
-        residuals: y.iter().zip(fitted).map(|(y, f)| y - f).collect(),
+    LinearFit {
+        r_squared,
+        residuals,
         coefficients,
         standard_errors,
         t_statistics,
@@ -152,7 +169,7 @@ fn fit(x: &Matrix, y: &[f64], weights: Option<&[f64]>, kind: Covariance<'_>) -> 
         covariance,
         freedom,
         residual_variance,
-    })
+    }
 }
 
 /// `sum_i v_i row_i` over rows of length `cols`.
@@ -196,11 +213,4 @@ fn r_squared(basis: &Basis, response: &[f64], squares: f64, roots: &[f64]) -> f6
     let centre = if centred { dot(roots, response) / size } else { 0.0 };
     let total = compensated(response.iter().zip(roots).map(|(y, r)| (y - r * centre).powi(2)));
     if total > 0.0 { 1.0 - squares / total } else { f64::NAN }
-}
-
-fn count_clusters(ids: &[usize], index: &[usize]) -> f64 {
-    let mut seen: Vec<usize> = index.iter().filter_map(|&i| ids.get(i).copied()).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    seen.len() as f64
 }

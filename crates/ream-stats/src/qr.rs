@@ -75,12 +75,17 @@ impl Basis {
 
     /// Covariance of the coefficients from that of the basis coefficients, made exactly symmetric.
     pub(crate) fn covariance(&self, inner: &DMatrix<f64>) -> Result<Matrix, FitError> {
-        let outer = &self.back * inner * self.back.transpose();
-        if outer.iter().all(|v| v.is_finite()) {
-            Ok(Matrix::from_fn(self.cols, self.cols, |i, j| 0.5 * (outer[(i, j)] + outer[(j, i)])))
-        } else {
-            Err(FitError::NoCovariance { why: "it overflows; rescale the columns" })
-        }
+        covariance_matrix(&(&self.back * inner * self.back.transpose()))
+    }
+}
+
+/// A covariance, made exactly symmetric.
+pub(crate) fn covariance_matrix(outer: &DMatrix<f64>) -> Result<Matrix, FitError> {
+    let p = outer.ncols();
+    if outer.iter().all(|v| v.is_finite()) {
+        Ok(Matrix::from_fn(p, p, |i, j| 0.5 * (outer[(i, j)] + outer[(j, i)])))
+    } else {
+        Err(FitError::NoCovariance { why: "it overflows; rescale the columns" })
     }
 }
 

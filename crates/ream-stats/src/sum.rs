@@ -4,7 +4,7 @@ use core::ops::Range;
 use rayon::prelude::*;
 
 /// Rows in one piece of a long sum. Pieces do not depend on the number of threads, nor does their order.
-const CHUNK: usize = 4096;
+pub(crate) const CHUNK: usize = 4096;
 
 /// Sum of vectors of length `width` over the pieces of `0..n`; `part` adds its range into the given zeros.
 pub(crate) fn chunked(n: usize, width: usize, part: impl Fn(Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
@@ -72,4 +72,29 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// True when no value is NaN or infinite.
 pub(crate) fn all_finite(values: &[f64]) -> bool {
     values.iter().all(|v| v.is_finite())
+}
+
+/// Inner product in eight interleaved sums: another order than [`dot`], the same on every machine, and one that the
+/// compiler can turn into vector instructions. For long columns.
+pub(crate) fn lane_dot(a: &[f64], b: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    let n = a.len().min(b.len());
+    let (a, b) = (&a[..n], &b[..n]);
+    let mut lanes = [0.0_f64; LANES];
+    let (x, y) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f64 = x.remainder().iter().zip(y.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in x.zip(y) {
+        for k in 0..LANES {
+            lanes[k] += x[k] * y[k];
+        }
+    }
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = lanes;
+    (((s0 + s4) + (s1 + s5)) + ((s2 + s6) + (s3 + s7))) + rest
+}
+
+/// `y += factor x`.
+pub(crate) fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += factor * x;
+    }
 }

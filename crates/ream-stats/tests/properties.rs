@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use ream_rand::Stream;
 use ream_stats::bootstrap::{self, Bootstrap, Interval};
 use ream_stats::glm::{Penalty, fractional_logistic};
-use ream_stats::{Covariance, FitError, Matrix, cross_fit, descriptive, interval, linear, metrics, rank};
+use ream_stats::{
+    Covariance, FitError, Matrix, cross_fit, descriptive, distribution, interval, linear, metrics, rank,
+};
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
@@ -392,4 +394,70 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn weights_and_curves() {
+    let values = [3.0, -1.0, 4.0, 1.0, 5.0, 9.0, 2.0];
+    let q = [0.0, 0.1, 0.25, 0.5, 0.77, 1.0];
+    let plain = descriptive::quantiles(&values, &q).unwrap();
+    let equal = descriptive::weighted_quantiles(&values, &[0.3; 7], &q).unwrap();
+    close(&equal, &plain, 1e-13, "equal weights are type 7");
+    // A row of weight 0 is as good as absent, and a heavy one draws the median.
+    let weights = [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+    let without = descriptive::quantiles(&values[1..], &q).unwrap();
+    close(&descriptive::weighted_quantiles(&values, &weights, &q).unwrap(), &without, 1e-13, "weight 0");
+    let heavy =
+        descriptive::weighted_quantiles(&values, &[1.0, 1.0, 1.0, 1.0, 1.0, 1e9, 1.0], &[0.9]).unwrap();
+    assert!(heavy[0] > 5.0);
+    assert!(descriptive::weighted_quantiles(&values, &[0.0; 7], &q).is_err());
+    assert!(descriptive::weighted_quantiles(&values, &[1.0; 6], &q).is_err());
+    assert!(descriptive::weighted_quantiles(&values, &[1.0; 7], &[1.1]).is_err());
+    assert_eq!(descriptive::effective_sample_size(&[2.0; 5]).unwrap(), 5.0);
+    assert_eq!(descriptive::effective_sample_size(&[1e300, 0.0, 0.0]).unwrap(), 1.0);
+    assert!(descriptive::effective_sample_size(&[0.0]).is_err());
+    let p: Vec<f64> = (0..=100).map(|k| k as f64 / 100.0).collect();
+    // All equal: 0. Uniform from 0: 1/3, up to the grid. One unit of all: near 1.
+    let gini = |curve: &[f64]| descriptive::gini_of_quantiles(curve, &p).unwrap();
+    assert!(gini(&[7.0; 101]).abs() < 1e-14);
+    assert!((gini(&p) - 1.0 / 3.0).abs() < 1e-4);
+    assert!((gini(&p.iter().map(|v| 50.0 * v).collect::<Vec<_>>()) - gini(&p)).abs() < 1e-14);
+    assert!(gini(&p.iter().map(|v| f64::from(u8::from(*v == 1.0))).collect::<Vec<_>>()) > 0.98);
+    assert!(descriptive::gini_of_quantiles(&[-1.0, 0.5], &[0.0, 1.0]).is_err());
+    assert!(descriptive::gini_of_quantiles(&[1.0, 2.0], &[0.5, 0.5]).is_err());
+}
+
+#[test]
+fn bounds_and_laws_at_their_limits() {
+    let z = |p: f64| distribution::normal_quantile(p).unwrap();
+    let half = |gap: f64| -interval::imbens_manski((0.0, 1.0), (gap, 1.0), 0.95).unwrap().0;
+    assert!((half(0.0) - z(0.975)).abs() < 1e-12 && (half(50.0) - z(0.95)).abs() < 1e-12);
+    assert!(half(0.5) < half(0.1) && half(0.5) > half(2.0));
+    assert_eq!(interval::imbens_manski((1.0, 0.0), (2.0, 0.0), 0.9).unwrap(), (1.0, 2.0));
+    assert!(interval::imbens_manski((1.0, 0.1), (0.0, 0.1), 0.9).is_err());
+    assert!(interval::imbens_manski((0.0, -0.1), (1.0, 0.1), 0.9).is_err());
+    // F with one degree of freedom above is the square of t; its reciprocal is F the other way round.
+    for freedom in [1.0, 4.5, 30.0, 1e4] {
+        for t in [0.1, 1.0, 2.5, 9.0] {
+            let (f, tail) = (
+                distribution::f_upper(t * t, 1.0, freedom).unwrap(),
+                distribution::t_two_sided(t, freedom).unwrap(),
+            );
+            assert!((f / tail - 1.0).abs() < 1e-10, "{freedom} {t}: {f} {tail}");
+            let other = distribution::f_upper(1.0 / (t * t), freedom, 1.0).unwrap();
+            assert!((f + other - 1.0).abs() < 1e-10);
+        }
+        for p in [1e-6, 0.3, 0.95, 0.999_999] {
+            let f = distribution::f_quantile(p, 3.0, freedom).unwrap();
+            assert!(
+                (distribution::f_upper(f, 3.0, freedom).unwrap() / (1.0 - p) - 1.0).abs() < 1e-9,
+                "{freedom} {p}"
+            );
+        }
+    }
+    assert_eq!(distribution::f_upper(0.0, 1.0, 2.0).unwrap(), 1.0);
+    assert_eq!(distribution::f_quantile(1.0, 1.0, 2.0).unwrap(), f64::INFINITY);
+    assert!(
+        distribution::f_upper(-1.0, 1.0, 2.0).is_err() && distribution::f_quantile(0.5, 0.0, 2.0).is_err()
+    );
 }

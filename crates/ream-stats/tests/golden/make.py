@@ -3,6 +3,8 @@
     python -m venv VENV && VENV/bin/pip install numpy scipy pandas statsmodels scikit-learn mpmath
     VENV/bin/python make.py > golden.json
 
+Estimators of causal effects have a file of their own, from `causal.py` beside this one.
+
 The inputs come from the formulas below and are stored beside the results. Versions are stored under "versions".
 """
 
@@ -350,9 +352,10 @@ def descriptive():
             "quantiles": vector(np.quantile(short, qs))}
 
 
-print(json.dumps({
-    "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "statsmodels": statsmodels.__version__, "sklearn": sklearn.__version__,
-                 "mpmath": mp.__version__},
-    "linear": linear(), "ridge": ridge(), "glm": glm(), "penalised": penalised(), "intervals": intervals(), "laws": laws(),
-    "rank": rank(), "bootstrap": bootstrap(), "metrics": metrics(), "descriptive": descriptive(),
-}, separators=(",", ":")))
+if __name__ == "__main__":
+    print(json.dumps({
+        "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "statsmodels": statsmodels.__version__, "sklearn": sklearn.__version__,
+                     "mpmath": mp.__version__},
+        "linear": linear(), "ridge": ridge(), "glm": glm(), "penalised": penalised(), "intervals": intervals(), "laws": laws(),
+        "rank": rank(), "bootstrap": bootstrap(), "metrics": metrics(), "descriptive": descriptive(),
+    }, separators=(",", ":")))
