@@ -62,7 +62,6 @@ pub(crate) struct Split {
     pub(crate) gain: f64,
     pub(crate) column: usize,
     pub(crate) rule: Rule,
-    pub(crate) left: Sums,
 }
 
 /// Adds the rows' derivatives to the bins. `derivatives[i]` is of row `rows[i]`.
@@ -86,8 +85,8 @@ pub(crate) fn best(
     match cuts {
         Cuts::Numbers(_) => {
             let order: Vec<u8> = (0..histogram.len()).map(|bin| bin as u8).collect();
-            let (gain, place, left) = along(&order, histogram, total, options)?;
-            Some(Split { gain, column, rule: Rule::UpTo(order[place]), left })
+            let (gain, place) = along(&order, histogram, total, options)?;
+            Some(Split { gain, column, rule: Rule::UpTo(order[place]) })
         }
         Cuts::Categories { .. } => {
             // Among all 2^k sets the best one is a beginning of the levels in order of their best values (Fisher 1958).
@@ -98,19 +97,19 @@ pub(crate) fn best(
             let mut order: Vec<u8> =
                 (0..histogram.len()).filter(|bin| histogram[*bin].rows > 0).map(|bin| bin as u8).collect();
             order.sort_by(|a, b| ratio(*a).total_cmp(&ratio(*b)));
-            let (gain, place, left) = along(&order, histogram, total, options)?;
+            let (gain, place) = along(&order, histogram, total, options)?;
             let mut set = [0_u64; 4];
             order[..=place].iter().for_each(|bin| set[usize::from(bin / 64)] |= 1 << (bin % 64));
-            Some(Split { gain, column, rule: Rule::OneOf(set), left })
+            Some(Split { gain, column, rule: Rule::OneOf(set) })
         }
     }
 }
 
-/// The best place to cut an order of bins: gain, last bin of the left side, sums of the left side.
-fn along(order: &[u8], histogram: &[Sums], total: &Sums, options: &Options) -> Option<(f64, usize, Sums)> {
+/// The best place to cut an order of bins: gain, place of the left side's last bin.
+fn along(order: &[u8], histogram: &[Sums], total: &Sums, options: &Options) -> Option<(f64, usize)> {
     let before = total.score(options.l2);
     let least = options.min_leaf.max(1) as u32;
-    let mut found: Option<(f64, usize, Sums)> = None;
+    let mut found: Option<(f64, usize)> = None;
     let mut left = Sums::default();
     for (place, bin) in order.iter().enumerate() {
         let sums = &histogram[usize::from(*bin)];
@@ -130,10 +129,9 @@ fn along(order: &[u8], histogram: &[Sums], total: &Sums, options: &Options) -> O
         }
         let gain = left.score(options.l2) + right.score(options.l2) - before;
         // Rounding gains, too; a gain is one only beyond it.
-        if gain > 1e-12 * before.max(f64::MIN_POSITIVE)
-            && found.as_ref().is_none_or(|(most, ..)| gain > *most)
+        if gain > 1e-12 * before.max(f64::MIN_POSITIVE) && found.as_ref().is_none_or(|(most, _)| gain > *most)
         {
-            found = Some((gain, place, left));
+            found = Some((gain, place));
         }
     }
     found
