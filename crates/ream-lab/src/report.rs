@@ -201,7 +201,7 @@ fn claims(
                     "every seed failed"
                 })
             } else {
-                judge(claim, seeds)
+                judge(&paper.measures, claim, seeds)
             };
             if outcome.verdict == crate::Verdict::NotTested
                 && !missing.is_empty()

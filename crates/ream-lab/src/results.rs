@@ -217,7 +217,7 @@ impl Results {
         };
         let report = |claim: &Claim| {
             let outcome = if self.rules.get(&claim.id).is_some_and(|hash| *hash == rule_hash(claim)) {
-                judge(claim, &self.observations)
+                judge(&paper.measures, claim, &self.observations)
             } else {
                 Outcome::not_tested("rule changed after the run")
             };

@@ -2,13 +2,14 @@
 //!
 //! A check gathers its observations, pairs them by seed and place, averages the places of a group within each seed,
 //! and turns the seeds into one figure with an interval. The figure, or its margin of error, is held against the test:
-//! the check *holds*, *fails*, is *unclear* (the margin straddles the threshold) or is *missing* (not observed, or not in every seed).
+//! the check *holds*, *fails*, is *unclear* (the margin straddles the threshold) or is *missing* (not observed, or in fewer seeds
+//! than its measure needs).
 //! Kleene's three-valued logic combines the checks of a claim.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ream_paper::{Check, Claim, Margin, Quantity, Rule, Scale, Seeds, Term, Test};
+use ream_paper::{Check, Claim, Margin, Measure, Quantity, Rule, Scale, Seeds, Term, Test};
 use serde::{Deserialize, Serialize};
 
 use crate::observation::{At, Observation, Spread, show_at};
@@ -183,13 +184,14 @@ pub struct SeedObservations {
     pub observations: Vec<Observation>,
 }
 
-/// Judges a claim.
+/// Judges a claim. `measures` are the paper's: each says how many seeds it needs.
 #[must_use]
-pub fn judge(claim: &Claim, seeds: &[SeedObservations]) -> Outcome {
+pub fn judge(measures: &[Measure], claim: &Claim, seeds: &[SeedObservations]) -> Outcome {
     let Some(rule) = &claim.holds else {
         return Outcome::not_tested("its rule is not written as checks yet");
     };
-    let checks: Vec<CheckOutcome> = claim.checks.iter().map(|check| evaluate(check, seeds)).collect();
+    let checks: Vec<CheckOutcome> =
+        claim.checks.iter().map(|check| evaluate(measures, check, seeds)).collect();
     if *rule == Rule::ReportOnly {
         return Outcome { verdict: Verdict::NotTested, reason: "no threshold stated".to_owned(), checks };
     }
@@ -304,7 +306,7 @@ fn combine(rule: &Rule, checks: &[CheckOutcome]) -> State {
     }
 }
 
-fn evaluate(check: &Check, seeds: &[SeedObservations]) -> CheckOutcome {
+fn evaluate(measures: &[Measure], check: &Check, seeds: &[SeedObservations]) -> CheckOutcome {
     let margin = match (check.beyond, check.within) {
         (Some(margin), _) => ("beyond", margin),
         (None, Some(margin)) => ("within", margin),
@@ -319,7 +321,7 @@ fn evaluate(check: &Check, seeds: &[SeedObservations]) -> CheckOutcome {
         why: String::new(),
         places: Vec::new(),
     };
-    match gather(check, seeds) {
+    match gather(check, seeds, needed(measures, check, seeds.len())) {
         Err(why) => outcome.why = why,
         Ok(groups) => {
             outcome.places = groups.into_iter().map(|(at, figures)| place(check, at, &figures)).collect();
@@ -350,8 +352,15 @@ fn describe(seeds: Seeds, (word, margin): (&str, Margin)) -> String {
     }
 }
 
+/// Seeds that must have observed a check's quantity: as many as its measures need, or all there are.
+fn needed(measures: &[Measure], check: &Check, seeds: usize) -> usize {
+    let of = |term: &Term| measures.iter().find(|m| m.id == term.measure).map_or(0, |m| m.seeds);
+    let least = check.quantity.terms().into_iter().map(of).min().unwrap_or(0);
+    usize::try_from(least).unwrap_or(usize::MAX).min(seeds)
+}
+
 /// The figures of every group, or why there are none.
-fn gather(check: &Check, seeds: &[SeedObservations]) -> Result<BTreeMap<At, Values>, String> {
+fn gather(check: &Check, seeds: &[SeedObservations], needed: usize) -> Result<BTreeMap<At, Values>, String> {
     type Places = Vec<(f64, Option<Spread>)>;
     let mut groups: BTreeMap<At, BTreeMap<u64, Places>> = BTreeMap::new();
     for seed in seeds {
@@ -376,16 +385,10 @@ fn gather(check: &Check, seeds: &[SeedObservations]) -> Result<BTreeMap<At, Valu
         ));
     }
     // A mean over the seeds that happened to see something is a mean over a choice.
-    if check.seeds != Seeds::Once
-        && let Some((at, some)) = groups.iter().find(|(_, some)| some.len() < seeds.len())
-    {
+    if let Some((at, some)) = groups.iter().find(|(_, some)| some.len() < needed) {
         let place = if at.is_empty() { String::new() } else { format!(" at {}", show_at(at)) };
-        return Err(format!(
-            "{} was observed{place} in {} of {} seeds",
-            check.quantity,
-            some.len(),
-            seeds.len()
-        ));
+        let (some, quantity) = (some.len(), &check.quantity);
+        return Err(format!("{quantity} was observed{place} in {some} of {needed} seeds"));
     }
     Ok(groups.into_iter().map(|(at, seeds)| (at, Values::of(seeds.into_values()))).collect())
 }

@@ -5,8 +5,17 @@ use ream_paper::{Paper, Scale};
 use super::*;
 use crate::Place;
 
+/// Judged by the measures of the paper below.
+fn judge(claim: &Claim, seeds: &[SeedObservations]) -> Outcome {
+    super::judge(&paper("", "\"report-only\"", "paper").measures, claim, seeds)
+}
+
 /// A claim with one check, from the check's TOML.
 fn claim(check: &str, holds: &str, scale: &str) -> Claim {
+    paper(check, holds, scale).claims.remove(0)
+}
+
+fn paper(check: &str, holds: &str, scale: &str) -> Paper {
     let text = format!(
         r#"
 slug = "t"
@@ -42,7 +51,7 @@ holds = {holds}
 {check}
 "#
     );
-    Paper::parse("t", &text).unwrap().claims.remove(0)
+    Paper::parse("t", &text).unwrap()
 }
 
 fn check(body: &str) -> String {
@@ -144,6 +153,10 @@ fn what_only_some_seeds_saw_is_not_judged() {
     assert_eq!(outcome.verdict, Verdict::NotTested);
     assert_eq!(outcome.reason, "loss@x was observed in 2 of 3 seeds");
     assert!(outcome.checks[0].places.is_empty());
+    // A fourth seed is more than the measure needs.
+    let mut all = seeds(&[0.1, 0.2, 0.3, 0.4]);
+    all[3].observations.clear();
+    assert_eq!(judged(&body, &all).verdict, Verdict::Confirmed);
     // Of several places the one that is not complete is named.
     let mut all = environments(&[("a", 0.5, 0.1), ("b", 0.5, 0.2)]);
     all.push(SeedObservations { seed: 2, observations: vec![all[0].observations[0].clone()] });

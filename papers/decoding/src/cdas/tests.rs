@@ -435,7 +435,7 @@ fn claims_without_their_part_are_not_tested() {
         seen().0.iter().filter(|o| !o.measure.ends_with("_real")).cloned().map(with_backdoor).collect();
     let seeds = [1, 2, 3].map(|seed| ream_lab::SeedObservations { seed, observations: small.clone() });
     let paper = paper();
-    let verdict = |id: &str| ream_lab::judge(paper.claim(id).unwrap(), &seeds).verdict;
+    let verdict = |id: &str| ream_lab::judge(&paper.measures, paper.claim(id).unwrap(), &seeds).verdict;
     for id in ["c1", "c2", "c4"] {
         assert_eq!(verdict(id), ream_lab::Verdict::NotTested, "{id}");
     }

@@ -101,7 +101,7 @@ fn every_measure_is_declared_and_every_term_observed() {
 fn theorems_hold_and_missing_parts_leave_claims_untested() {
     let seeds = [ream_lab::SeedObservations { seed: 1, observations: observed().to_vec() }];
     let paper = paper();
-    let verdict = |id: &str| ream_lab::judge(paper.claim(id).unwrap(), &seeds);
+    let verdict = |id: &str| ream_lab::judge(&paper.measures, paper.claim(id).unwrap(), &seeds);
     let identity = verdict("c1");
     assert_eq!(identity.checks[0].state, ream_lab::State::Holds, "{}", identity.reason);
     for id in ["c2", "c4"] {

@@ -231,7 +231,7 @@ mod tests {
         assert!(kept(&run) == 0 && run.warnings().iter().any(|w| w.contains("left out of every mean")));
         let seeds = [ream_lab::SeedObservations { seed: 1, observations: run.observations() }];
         for id in ["c2", "c3", "c4", "c6"] {
-            let outcome = ream_lab::judge(paper().claim(id).unwrap(), &seeds);
+            let outcome = ream_lab::judge(&paper().measures, paper().claim(id).unwrap(), &seeds);
             assert_eq!(outcome.verdict, ream_lab::Verdict::NotTested, "{id}");
         }
         let (mut models, losses) = working(3);

@@ -226,10 +226,10 @@ mod tests {
         let observations = run_tiny(&tiny(), 1).observations();
         let seeds = [ream_lab::SeedObservations { seed: 1, observations }];
         for id in ["c2", "c3", "c4", "c5", "c6"] {
-            let outcome = ream_lab::judge(paper.claim(id).unwrap(), &seeds);
+            let outcome = ream_lab::judge(&paper.measures, paper.claim(id).unwrap(), &seeds);
             assert_eq!(outcome.verdict, ream_lab::Verdict::NotTested, "{id}: {}", outcome.reason);
         }
-        let laws = ream_lab::judge(paper.claim("c1").unwrap(), &seeds);
+        let laws = ream_lab::judge(&paper.measures, paper.claim("c1").unwrap(), &seeds);
         assert_eq!(laws.verdict, ream_lab::Verdict::Confirmed, "{}", laws.reason);
     }
 
