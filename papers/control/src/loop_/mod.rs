@@ -25,6 +25,7 @@
 //! ```
 //! use ream_control::environments::average_reward::{river_swim, solver};
 //! use ream_control::loop_::learner::{TableWorld, Truth, simulate};
+//! use ream_control::loop_::model_free::Uniform;
 //! use ream_control::loop_::tabular::{Known, ModelBased, ModelSet, SwitchRule};
 //! use ream_rand::Stream;
 //!
@@ -32,11 +33,16 @@
 //! let best = solver::solve(&river).unwrap();
 //! let known = Known::of(&river, best.span, 20_000, 0.05);
 //! let mut learner = ModelBased::new(known, ModelSet::Likelihood(0.05), SwitchRule::Root(3.0));
-//! let truth = Truth::of(&river, &best);
-//! let trace = simulate(&mut TableWorld::new(&river), &mut learner, truth, 20_000, Stream::new(1, "example"), false);
-//! println!("regret {:.0} after {:.0} switches", trace.total(), trace.updates());
-//! // Whoever never finds the far reward loses nearly the gain at every step; 685 is 4 S A log2 T.
-//! assert!(trace.total() < best.gain * 20_000.0 && trace.updates() < 685.0);
+//! let steps = 20_000;
+//! let trace = simulate(
+//!     &mut TableWorld::new(&river), &mut learner, Truth::of(&river, &best), steps, Stream::new(1, "example"), false,
+//! );
+//! let mut chance = Uniform::new(2, Stream::new(1, "chance"));
+//! let played = simulate(
+//!     &mut TableWorld::new(&river), &mut chance, Truth::of(&river, &best), steps, Stream::new(1, "example"), false,
+//! );
+//! println!("regret {:.0} after {:.0} switches, by chance {:.0}", trace.total(), trace.updates(), played.total());
+//! assert!(2.0 * trace.total() < played.total());
 //! ```
 
 pub mod arms;
