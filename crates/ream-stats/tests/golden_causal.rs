@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod common;
+
+use common::{agree, integers, list, matrix, number, numbers};
 use ream_stats::density::{Bandwidth, DensityTestSettings, Kde, density_test};
 use ream_stats::instrumental::{ConfidenceSet, Instrumental, KClassFit, Variables};
 use ream_stats::local_polynomial::{
@@ -20,39 +23,8 @@ fn golden(part: &str) -> Value {
     all[part].clone()
 }
 
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap()
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap()
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    list(value).iter().map(number).collect()
-}
-
-fn integers(value: &Value) -> Vec<usize> {
-    list(value).iter().map(|v| v.as_u64().unwrap() as usize).collect()
-}
-
-fn matrix(value: &Value) -> Matrix {
-    Matrix::from_rows(&list(value).iter().map(numbers).collect::<Vec<_>>()).unwrap()
-}
-
 fn text(value: &Value) -> &str {
     value.as_str().unwrap()
-}
-
-/// Asserts agreement to `digits` significant digits, entries below a thousandth of the largest on its scale.
-#[track_caller]
-fn agree(got: &[f64], want: &[f64], digits: i32, what: &str) {
-    assert_eq!(got.len(), want.len(), "{what}: length");
-    let size = want.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-    let scale = |w: f64| w.abs().max(1e-3 * size).max(f64::MIN_POSITIVE);
-    let worst = got.iter().zip(want).map(|(g, w)| (g - w).abs() / scale(*w)).fold(0.0, f64::max);
-    println!("{what}: {worst:.1e}");
-    assert!(worst <= 10.0_f64.powi(-digits), "{what}: {worst:e}\ngot    {got:?}\nwanted {want:?}");
 }
 
 /// Variances are compared with each other, covariances on the scale of the standard errors.

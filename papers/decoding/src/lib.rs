@@ -6,6 +6,8 @@ pub mod guard;
 pub mod hydra;
 pub mod layer_skip;
 pub mod rain;
+#[cfg(test)]
+mod testing;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ream_lab::Observation;
-use ream_lm::gguf::{File, Kind, Value, Writer};
-use ream_lm::llama::{self, Model};
-use ream_lm::{SmallConfig, SmallLm, Tokenizer};
+use ream_lm::llama::Model;
+use ream_lm::{SmallConfig, SmallLm};
 use ream_nn::models::Decoder;
 use ream_nn::simd::dot;
 use ream_nn::{Init, Module, Tensor, no_grad};
@@ -455,35 +454,6 @@ fn the_same_seed_gives_the_same_bits() {
     assert_eq!(bits(&run.observations()), bits(&seen().0));
 }
 
-/// A small model with its tokenizer as a GGUF file.
-fn gguf_of(lm: &SmallLm) -> Vec<u8> {
-    let file = File::from_bytes("a small model", llama::decoder_file(&lm.model).unwrap()).unwrap();
-    let mut writer = Writer::new();
-    writer.key("general.architecture", Value::Str("llama")).unwrap();
-    for key in ["attention.layer_norm_rms_epsilon", "rope.freq_base"] {
-        let key = format!("llama.{key}");
-        writer.key(&key, Value::F32(file.f32(&key).unwrap())).unwrap();
-    }
-    for key in [
-        "context_length",
-        "embedding_length",
-        "block_count",
-        "feed_forward_length",
-        "attention.head_count",
-        "attention.head_count_kv",
-    ] {
-        let key = format!("llama.{key}");
-        writer.key(&key, Value::U32(file.u32(&key).unwrap())).unwrap();
-    }
-    for tensor in file.tensors().map(std::result::Result::unwrap) {
-        let mut numbers = vec![0.0; tensor.elements()];
-        tensor.dequantize(&mut numbers).unwrap();
-        writer.tensor(tensor.name, &tensor.shape, Kind::F32, &numbers).unwrap();
-    }
-    Tokenizer::from(&lm.bpe).write_keys(&mut writer).unwrap();
-    writer.to_bytes()
-}
-
 fn model_file(dir: &Path, seed: u64) -> PathBuf {
     let text = "the sea is blue. is the sea so blue? the sky is blue and the sea is wide. ".repeat(40);
     let config = SmallConfig {
@@ -499,7 +469,7 @@ fn model_file(dir: &Path, seed: u64) -> PathBuf {
     };
     let lm = SmallLm::train(&[text], &config, |_| std::ops::ControlFlow::Continue(())).unwrap();
     let path = dir.join(format!("own-{seed}.gguf"));
-    std::fs::write(&path, gguf_of(&lm)).unwrap();
+    std::fs::write(&path, crate::testing::gguf_of(&lm)).unwrap();
     path
 }
 

@@ -196,7 +196,7 @@ mod tests {
         };
         let lm = SmallLm::train(&[text], &config, |_| ControlFlow::Continue(())).unwrap();
         let path = dir.join("own.gguf");
-        std::fs::write(&path, super::super::tests::gguf_of(&lm)).unwrap();
+        std::fs::write(&path, crate::testing::gguf_of(&lm)).unwrap();
         path
     }
 

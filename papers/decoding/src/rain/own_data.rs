@@ -224,8 +224,9 @@ fn row(harm: &Harm, prompt: &str, plain: &Arm, rain: &Arm) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{gguf_of, tiny_small};
+    use super::super::testing::tiny_small;
     use super::*;
+    use crate::testing::gguf_of;
     use ream_lab::Preset;
 
     fn config(dir: &Path) -> Config {

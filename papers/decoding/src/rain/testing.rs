@@ -5,8 +5,7 @@ use std::sync::OnceLock;
 
 use super::Config;
 use ream_lab::Preset;
-use ream_lm::gguf::{File, Kind, Value, Writer};
-use ream_lm::{LanguageModel, SmallConfig, SmallLm, Tokenizer, llama};
+use ream_lm::{LanguageModel, SmallConfig, SmallLm};
 
 /// A tiny model of sentences about the sea.
 pub(super) fn tiny_small() -> &'static SmallLm {
@@ -32,29 +31,6 @@ pub(super) fn tiny_small() -> &'static SmallLm {
 pub(super) fn tiny() -> &'static LanguageModel {
     static TINY: OnceLock<LanguageModel> = OnceLock::new();
     TINY.get_or_init(|| LanguageModel::from_small(tiny_small()).unwrap())
-}
-
-/// A small model with its tokenizer as a GGUF file.
-pub(super) fn gguf_of(lm: &SmallLm) -> Vec<u8> {
-    let file = File::from_bytes("a small model", llama::decoder_file(&lm.model).unwrap()).unwrap();
-    let mut writer = Writer::new();
-    writer.key("general.architecture", Value::Str("llama")).unwrap();
-    for key in ["attention.layer_norm_rms_epsilon", "rope.freq_base"] {
-        let key = format!("llama.{key}");
-        writer.key(&key, Value::F32(file.f32(&key).unwrap())).unwrap();
-    }
-    let keys = "context_length embedding_length block_count feed_forward_length attention.head_count attention.head_count_kv";
-    for key in keys.split(' ') {
-        let key = format!("llama.{key}");
-        writer.key(&key, Value::U32(file.u32(&key).unwrap())).unwrap();
-    }
-    for tensor in file.tensors().map(Result::unwrap) {
-        let mut numbers = vec![0.0; tensor.elements()];
-        tensor.dequantize(&mut numbers).unwrap();
-        writer.tensor(tensor.name, &tensor.shape, Kind::F32, &numbers).unwrap();
-    }
-    Tokenizer::from(&lm.bpe).write_keys(&mut writer).unwrap();
-    writer.to_bytes()
 }
 
 /// A configuration of a second that goes through all of part A.
