@@ -1,5 +1,6 @@
 //! Papers of the causal family.
 
+pub mod info_bounds;
 pub mod lc_alpacaeval;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
