@@ -14,6 +14,9 @@ use super::divergence::Divergence;
 
 /// Tolerance of the searches, in units of the sample's range.
 const TOLERANCE: f64 = 1e-12;
+/// How near the end of its domain a conjugate is evaluated: weights below this (far rows under a kernel) would need it nearer, for less than this
+/// in the bound.
+const NEAR: f64 = 1e-13;
 /// Bracket of `log lambda`, `lambda` in units of the sample's range.
 const LOG_LAMBDA: (f64, f64) = (-40.0, 40.0);
 /// Radii below this are taken for 0: rounding alone moves laws that far.
@@ -35,9 +38,10 @@ impl Bound {
     #[must_use]
     pub fn price(&self, divergence: Divergence, phi: f64) -> f64 {
         if self.lambda > 0.0 {
-            // The largest value of a total variation bound sits on the end of the domain; rounding must not push it out.
-            let t = ((phi - self.u) / self.lambda).min(divergence.end());
-            self.lambda * divergence.conjugate(t)
+            // The largest value may sit on the end of the domain; rounding must not push it out.
+            let end = divergence.end();
+            let end = if divergence.conjugate(end).is_finite() { end } else { end - NEAR };
+            self.lambda * divergence.conjugate(((phi - self.u) / self.lambda).min(end))
         } else {
             0.0
         }
@@ -277,7 +281,7 @@ impl Scaled<'_> {
     fn shift(&self, lambda: f64) -> Result<f64, StatsError> {
         let d = self.divergence;
         // The largest value's ratio is at least 1 and, weighted, at most 1.
-        let (low, high) = (-d.slope(1.0 / self.most), -d.neutral());
+        let (low, high) = ((-d.slope(1.0 / self.most)).max(NEAR - d.end()), -d.neutral());
         if high - low <= TOLERANCE {
             return Ok(high);
         }
@@ -291,7 +295,7 @@ impl Scaled<'_> {
             (1.0 - ratios, slopes)
         };
         // From the steep end Newton's steps do not overshoot: mean ratios are convex in c.
-        Ok(minimise::newton(slope, (low - TOLERANCE, high), low, TOLERANCE)?.at)
+        Ok(minimise::newton(slope, (low - 0.5 * NEAR, high), low, TOLERANCE)?.at)
     }
 
     fn moments(&self, lambda: f64, c: f64) -> Moments {
@@ -436,6 +440,19 @@ mod tests {
         }
         assert!(Law::new(&[1.0, f64::NAN], None).unwrap_err().to_string().contains("phi of the outcome"));
         assert!(Law::new(&[1.0], Some(&[0.0])).is_err());
+    }
+
+    /// A row of vanishing weight lends its value to every bound, and nothing overflows.
+    #[test]
+    fn weights_that_all_but_vanish_are_borne() {
+        for d in ALL {
+            for weight in [1e-9, 1e-18, 1e-120, 1e-300] {
+                let sample = Law::new(&[0.0, 0.5, 1.0, 2.0], Some(&[1.0, 1.0, 1.0, weight])).unwrap();
+                let bound = sample.upper(d, d.radius(0.6)).unwrap();
+                assert!(bound.value > 0.5 && bound.value <= 2.0, "{d:?} {weight}: {bound:?}");
+                assert!([0.0, 1.0, 2.0].iter().all(|v| bound.price(d, *v).is_finite()), "{d:?} {weight}");
+            }
+        }
     }
 
     /// All five lean on the largest value; a law with an infinite tail has no finite bound.

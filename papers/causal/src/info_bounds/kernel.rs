@@ -2,6 +2,9 @@
 //!
 //! The reference for the networks, and what is used where rows are few. Covariates are standardised; the kernel is Gaussian with Scott's
 //! bandwidth `n^(-1/(p + 4))` for the `n` rows of the arm.
+//!
+//! A far row's weight all but vanishes, its value does not: Kullback-Leibler and total variation charge little or nothing for mass on a value of
+//! small weight, so that these intervals reach for the extremes of the whole arm, as Manski's with the sample's range do.
 
 use rayon::prelude::*;
 use ream_stats::{Matrix, StatsError};
@@ -149,7 +152,8 @@ mod tests {
         for j in 0..ALL.len() {
             let [left, right] = [at[0].ends[j], at[1].ends[j]];
             assert!(left.0 < right.0 - 1.0 && left.1 < right.1 - 1.0, "{:?}", ALL[j]);
-            assert!(left.0 < at[0].mean && at[0].mean < left.1 && at[0].se[j].1 > 0.0);
+            assert!(left.0 < at[0].mean && at[0].mean < left.1, "{:?}", ALL[j]);
+            assert!(at[0].se[j].1 > 0.0, "{:?} {:?}", ALL[j], at[0].se);
         }
         let certain = smoother.at(&points, &[1.0, 1.0], &ALL).unwrap();
         assert!(certain[0].ends.iter().all(|(l, u)| (u - l).abs() < 1e-9));

@@ -100,8 +100,7 @@ impl System for InfoBounds {
     fn seeds(preset: Preset) -> u64 {
         match preset {
             Preset::Smoke => 1,
-            Preset::Full => 20,
-            Preset::Long => 50,
+            Preset::Full | Preset::Long => 20,
         }
     }
 

@@ -1,4 +1,8 @@
 //! The user's own file: intervals for every row and arm, for the arms' means and for effects, with standard errors and limits.
+//!
+//! `ream run info-bounds --data trial.csv --set outcome=health --set treatment=dose --set 'covariates=["age", "sector"]'` prints the bounds of every level of
+//! the treatment and of its effect, without covariates and averaged over them, beside Manski's and the sensitivity model's; the table of all rows and
+//! the pictures are in the report, and `ream report ID --format csv` (or `md`, `latex`) writes the tables.
 
 use std::path::Path;
 
