@@ -60,7 +60,7 @@ pub(crate) fn run_all(config: &Config, run: &mut Run) -> Result<()> {
 
 /// C1: the radius on random finite models.
 fn theorem(config: &Config, run: &mut Run) {
-    let stream = run.stream("models");
+    let stream = run.stream("finite models");
     let (mut most, mut gap) = ([f64::NEG_INFINITY; 5], [0.0_f64; 5]);
     for i in 0..config.study.models as u64 {
         let excess = divergence_excess(&mut stream.at(2 * i), false);
@@ -85,7 +85,7 @@ fn growth(config: &Config, run: &mut Run) -> Result<()> {
     );
     table.columns.extend(config.divergences.iter().map(|d| d.name().to_owned()));
     let most = config.study.growth.iter().copied().max().unwrap_or(0);
-    let mut rng = run.stream("normal outcomes").at(0);
+    let mut rng = run.stream("growing sample").at(0);
     let values: Vec<f64> = (0..most).map(|_| rng.normal()).collect();
     for &n in &config.study.growth {
         run.progress(0.02, "a growing sample")?;
@@ -189,11 +189,11 @@ struct SyntheticData {
 impl SyntheticData {
     fn new(config: &Config, run: &Run, n: usize) -> Result<Self> {
         let world = Synthetic::default();
-        let rows = world.draw(n, run.stream("synthetic").child(n as u64));
-        let points = world.draw(config.study.points, run.stream("test points"));
+        let rows = world.draw(n, run.stream("synthetic rows").child(n as u64));
+        let points = world.draw(config.study.points, run.stream("points of the study"));
         let truth = (0..config.study.points).map(|i| world.truth(points.x.row(i))).collect();
-        let folds =
-            cross_fit::folds(n, config.folds, run.stream("folds").child(n as u64)).map_err(stats("folds"))?;
+        let folds = cross_fit::folds(n, config.folds, run.stream("study folds").child(n as u64))
+            .map_err(stats("folds"))?;
         let treatment = Treatment { x: &rows.x, arm: &rows.arm, levels: 2, weights: None };
         let propensities = cross_fitted(&config.model(), &treatment, folds, config.folds, &points.x)?;
         Ok(Self { rows, points, truth, propensities })
@@ -292,7 +292,7 @@ fn mean_fold(propensities: &Propensities) -> Vec<f64> {
 }
 
 fn network_seed(run: &Run, n: usize) -> u64 {
-    run.stream("networks").child(n as u64).at(0).next_u64() >> 1
+    run.stream("first weights").child(n as u64).at(0).next_u64() >> 1
 }
 
 /// RMSE to the oracle of one size at noisy probabilities: by divergence, `[debiased, plain]`.
@@ -344,7 +344,7 @@ fn one_noise(config: &Config, run: &mut Run, n: usize) -> Result<NoisyResult> {
     let divergences = &config.study.noise_divergences;
     // Mean and deviation n^(-1/4): what a slow learner of the propensity may be off by.
     let size = libm::pow(n as f64, -0.25);
-    let mut rng = run.stream("propensity noise").at(n as u64);
+    let mut rng = run.stream("noise of the propensity").at(n as u64);
     let mut draw = |count: usize| -> Vec<f64> { (0..count).map(|_| size * (1.0 + rng.normal())).collect() };
     let (row_noise, point_noise) = (draw(n), draw(config.study.points));
     let noisy = data.propensities.changed(|i, p| p + row_noise[i], |i, p| p + point_noise[i]);
@@ -403,7 +403,7 @@ fn data(run: &mut Run, id: &str) -> Option<PathBuf> {
 fn ihdp(config: &Config, run: &mut Run) -> Result<()> {
     let Some(path) = data(run, DATA[0]) else { return Ok(()) };
     let ihdp = Ihdp::load(&path)?;
-    let outcomes = ihdp.outcomes(run.stream("ihdp"));
+    let outcomes = ihdp.outcomes(run.stream("ihdp outcomes"));
     let n = ihdp.arm.len();
     let folds =
         cross_fit::stratified(&ihdp.arm, config.folds, run.stream("ihdp folds")).map_err(stats("folds"))?;
