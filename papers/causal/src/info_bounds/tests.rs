@@ -70,12 +70,13 @@ fn a_run_observes_what_the_claims_read_and_gives_the_same_bits_again() {
     let names: Vec<&str> = run.figures().iter().map(|(name, _)| name.as_str()).collect();
     assert!(["ribbon", "widths", "rmse"].iter().all(|name| names.contains(name)), "{names:?}");
     assert_eq!(run.observations(), go().observations());
-    // The bound follows the largest outcome as rows are added.
+    // The bound leans on the largest outcome: at propensity 1/2 no less than half of it is in the bound.
     let of = |measure: &str| -> Vec<f64> {
         run.observations().into_iter().filter(|o| o.measure == measure).map(|o| o.value).collect()
     };
     let (bounds, largest) = (of("bound_of_growing_sample"), of("largest_outcome"));
-    assert!(bounds[1] > bounds[0] && largest[1] > largest[0]);
+    assert!(largest[1] >= largest[0]);
+    assert!(bounds.iter().zip(&largest).all(|(b, l)| *b > 0.5 * l - 0.2), "{bounds:?} {largest:?}");
 }
 
 #[test]
@@ -233,7 +234,7 @@ fn errors_say_where_and_what_would_be_right() {
         (
             |i, c| {
                 if i == 3 {
-                    c[3] = String::new()
+                    c[3] = String::new();
                 }
             },
             own("health", &[]),
@@ -242,7 +243,7 @@ fn errors_say_where_and_what_would_be_right() {
         (
             |i, c| {
                 if i == 3 {
-                    c[2] = String::new()
+                    c[2] = String::new();
                 }
             },
             own("health", &[]),
@@ -251,7 +252,7 @@ fn errors_say_where_and_what_would_be_right() {
         (
             |i, c| {
                 if i == 3 {
-                    c[1] = String::new()
+                    c[1] = String::new();
                 }
             },
             own("health", &["sector"]),
@@ -263,7 +264,7 @@ fn errors_say_where_and_what_would_be_right() {
         (
             |i, c| {
                 if i > 100 {
-                    c[6] = "1".into()
+                    c[6] = "1".into();
                 }
             },
             Config { propensity: "column:p".into(), ..own("health", &["age"]) },
@@ -272,7 +273,7 @@ fn errors_say_where_and_what_would_be_right() {
         (
             |i, c| {
                 if i == 5 {
-                    c[5] = "-1".into()
+                    c[5] = "-1".into();
                 }
             },
             Config { weights: Some("w".into()), ..own("health", &[]) },
@@ -308,7 +309,7 @@ fn errors_say_where_and_what_would_be_right() {
     }
     let positivity: Edit = |i, c| {
         if i > 100 {
-            c[6] = "1".into()
+            c[6] = "1".into();
         }
     };
     let (_dir, path) = trial(positivity);
