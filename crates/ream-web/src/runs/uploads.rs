@@ -332,7 +332,7 @@ fn sniff(head: &[u8]) -> Result<Kind, String> {
 
 /// Releases from 117 on begin with a tag, those before with their number, a byte order and two fixed bytes.
 fn is_stata(head: &[u8]) -> bool {
-    head.starts_with(b"<stata_dta>") || matches!(head, [102..=115, 1 | 2, 1, 0, ..])
+    head.starts_with(b"<stata_dta>") || matches!(head, [113..=115, 1 | 2, 1, 0, ..])
 }
 
 fn kind_of_text(text: &str) -> Kind {

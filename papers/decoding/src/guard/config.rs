@@ -170,7 +170,7 @@ impl Config {
                 rate_draws: 20_000,
                 regex: r"(?s)\?.*\.\s*\z".to_owned(),
                 length: 24,
-                rejection: 30_000,
+                rejection: 60_000,
                 judged: 2000,
                 forced: 400,
                 outputs: 500,
