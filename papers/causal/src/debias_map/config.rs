@@ -225,6 +225,10 @@ impl Config {
                 format!("{:?}", self.labels),
             ));
         }
+        if matches!(self.own.estimator, Estimator::Ipw | Estimator::Aipw) && self.own.covariates.is_empty() {
+            let wanted = "one or more covariates for weights by the propensity";
+            return Err(Invalid::new("own.covariates", wanted, "none"));
+        }
         if self.own.card.is_some() && (self.own.trial.is_some() || !self.own.features.is_empty()) {
             let wanted = "neither own.trial nor own.features beside a card: --data is the trial then";
             return Err(Invalid::new("own.card", wanted, "both"));

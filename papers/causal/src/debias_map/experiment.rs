@@ -153,6 +153,9 @@ fn observe(config: &Config, run: &mut Run, series: &Series) {
         let held = coverage(&trials, arm, |_| true);
         tell.pooled("coverage", arm, &held, |held| held.iter().map(|h| h.0).sum::<f64>() / held.len() as f64);
         tell.pooled("width", arm, &held, |held| held.iter().map(|h| h.1).sum::<f64>() / held.len() as f64);
+        let reached = |trial: &Trial| trial.covered_population(arm).map(|c| f64::from(u8::from(c)));
+        let reached: Vec<Vec<f64>> = trials.iter().map(|t| t.iter().filter_map(reached).collect()).collect();
+        tell.pooled("coverage_population", arm, &reached, |c| c.iter().sum::<f64>() / c.len() as f64);
         let large = coverage(&trials, arm, Trial::is_large);
         tell.pooled("coverage_large", arm, &large, |held| {
             held.iter().map(|h| h.0).sum::<f64>() / held.len() as f64

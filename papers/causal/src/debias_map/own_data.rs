@@ -6,6 +6,14 @@
 //! | the same, `own.trial` | the card, and the effect in the trial |
 //! | the same, `own.features` | a predictor is trained first, cross-fitted over whole areas |
 //! | `--data trial.csv`, `own.card` | the effect in the trial with a card made before |
+//!
+//! ```text
+//! ream run debias-map --data calibration.csv --set own.cluster=district --set own.trial=trial.csv --set own.treatment=aid --set own.output=map
+//! ream run debias-map --data other-trial.csv --set own.card=map/card.json --set own.treatment=road
+//! ```
+//!
+//! With `own.output` the folder holds `map.csv` (unit, prediction, both corrections), `card.json`, and the tables as CSV, JSON, Markdown and
+//! LaTeX.
 
 use std::path::Path;
 
@@ -58,13 +66,8 @@ pub fn load(config: &Config, file: &Path) -> Result<Loaded> {
     let tables: Vec<&Columns> = std::iter::once(&table).chain(&trial_table).collect();
     own_tables::check_columns(own, &tables)?;
     let calibration = own_tables::calibration(own, &table, config.steps)?;
-    let named = |error: Error| match error {
-        Error::Invalid(invalid) => {
-            Error::from(Invalid { place: format!("{}, {}", table.file(), invalid.place), ..invalid })
-        }
-        other => other,
-    };
-    let mut card = Card::new(&calibration.sample, &config.card_settings()).map_err(named)?;
+    let card = Card::new(&calibration.sample, &config.card_settings());
+    let mut card = card.map_err(|error| own_tables::within(&table, error))?;
     if let Some(path) = &own.sigma_sample {
         let second = Columns::open(Path::new(path))?;
         let sample = super::card::Calibration {
@@ -72,7 +75,7 @@ pub fn load(config: &Config, file: &Path) -> Result<Loaded> {
             truth: second.numbers(&own.truth)?,
             ..super::card::Calibration::default()
         };
-        card = card.with_sigma_of(&sample)?;
+        card = card.with_sigma_of(&sample).map_err(|error| own_tables::within(&second, error))?;
     }
     let sample = &calibration.sample;
     let test = |(name, column, input): &(String, Vec<f64>, bool)| {

@@ -37,6 +37,16 @@ fn place(table: &Table, column: &str) -> String {
     format!("{}, column `{column}`", table.file())
 }
 
+/// An error with the file that it is about.
+pub(crate) fn within(table: &Table, error: Error) -> Error {
+    match error {
+        Error::Invalid(invalid) => {
+            Invalid { place: format!("{}, {}", table.file(), invalid.place), ..invalid }.into()
+        }
+        other => other,
+    }
+}
+
 /// Names of the units, each once.
 fn ids(table: &Table, own: &Own) -> Result<Option<Vec<String>>> {
     let Some(column) = own.id.as_ref().filter(|column| table.has(column)) else { return Ok(None) };
@@ -213,7 +223,7 @@ pub(crate) fn trial(own: &Own, table: &Table, fitted: Option<&Fitted>) -> Result
     let values = table.numbers(&own.treatment)?;
     let treatment = Treatment { values, covariates, clusters: clusters(table, own)? };
     if own.estimator != Estimator::Ols {
-        treatment.arms()?;
+        treatment.arms().map_err(|error| within(table, error))?;
     } else if treatment.values.iter().all(|v| *v == treatment.values[0]) {
         let got = format!("{} everywhere", treatment.values[0]);
         return Err(Invalid::new(place(table, &own.treatment), "values that differ", got).into());

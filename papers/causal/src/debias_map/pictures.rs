@@ -96,7 +96,7 @@ pub(crate) fn score(title: &str, sample: &Calibration, card: &Card) -> Figure {
     let mut sorted = sample.predictions.clone();
     sorted.sort_by(f64::total_cmp);
     let quantile = |q: f64| sorted[((sorted.len() - 1) as f64 * q) as usize];
-    let shares: Vec<f64> = (0..=10).map(|k| 0.01 + 0.098 * f64::from(k)).collect();
+    let shares: Vec<f64> = [0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99].to_vec();
     let from: Vec<f64> = shares.iter().map(|q| quantile(*q)).collect();
     let to: Vec<f64> = from.iter().map(|z| c.apply(Method::Tweedie, *z)).collect();
     let description = "Left: derivative of the log-density of recentred predictions. Positive below the mode, where points move down, \

@@ -6,8 +6,8 @@
 
 use ream_lab::Result;
 use ream_rand::Stream;
-use ream_stats::Matrix;
 use ream_stats::bootstrap::percentile_of;
+use ream_stats::{Matrix, glm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,6 +24,9 @@ use super::predictors::{self, Objective, Predictor};
 pub struct Trial {
     /// The effect on the real outcome.
     pub truth: f64,
+    /// The effect if all places, those of training and calibration too, were in the trial: expected means under the same law of
+    /// treatment.
+    pub population: Option<f64>,
     /// Standard deviation of the real outcome.
     pub deviation: f64,
     /// Estimates by name.
@@ -43,6 +46,13 @@ impl Trial {
     #[must_use]
     pub fn covered(&self, arm: &str) -> Option<bool> {
         self.intervals.get(arm).map(|[low, high]| (*low..=*high).contains(&self.truth))
+    }
+
+    /// Whether an interval holds the effect of all places.
+    #[must_use]
+    pub fn covered_population(&self, arm: &str) -> Option<bool> {
+        let ([low, high], effect) = (self.intervals.get(arm)?, self.population?);
+        Some((*low..=*high).contains(&effect))
     }
 
     fn tell(&mut self, arm: impl Into<String>, value: f64) {
@@ -125,6 +135,22 @@ fn standardised(values: &[f64]) -> (Vec<f64>, f64) {
     (values.iter().map(|v| (v - mean) / deviation.max(f64::MIN_POSITIVE)).collect(), deviation)
 }
 
+/// Mean outcome of the treated less that of the others, expected over treatments of probability `sigma(c z(y))`, where `z` takes
+/// mean and standard deviation from the trial's own outcomes.
+fn expected_difference(outcome: &[f64], c: f64, of_trial: &[f64]) -> f64 {
+    let mean = of_trial.iter().sum::<f64>() / of_trial.len() as f64;
+    let (_, deviation) = standardised(of_trial);
+    let (mut sums, mut totals) = ([0.0; 2], [0.0; 2]);
+    for y in outcome {
+        let p = glm::sigmoid(c * (y - mean) / deviation);
+        for (arm, p) in [(0, 1.0 - p), (1, p)] {
+            sums[arm] += p * y;
+            totals[arm] += p;
+        }
+    }
+    sums[1] / totals[1] - sums[0] / totals[0]
+}
+
 /// Covariates of the confounded trials.
 const CONFOUNDERS: [&str; 2] = ["age", "educyr"];
 /// The input of the predictor that is taken for a treatment, to show what goes wrong.
@@ -152,7 +178,9 @@ pub fn trials(
         let score: Vec<f64> = z.iter().map(|z| c * z).collect();
         let values = effects::assign(&score, &mut rng);
         let treatment = Treatment { values, ..Treatment::default() };
-        told.trials.push(bench.trial(config, &treatment, stream.child(2).child(t))?);
+        let mut trial = bench.trial(config, &treatment, stream.child(2).child(t))?;
+        trial.population = Some(expected_difference(&places.outcome, c, &truth));
+        told.trials.push(trial);
     }
     let covariate = |name: &&str| {
         let values = places.feature(name)?;
