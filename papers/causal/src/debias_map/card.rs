@@ -58,9 +58,9 @@ impl Calibration {
             let wanted = format!("at least {LEAST_ROWS} rows with prediction and truth");
             return Err(Invalid::new("the calibration sample", wanted, n.to_string()).into());
         }
-        let lengths = [Some(self.truth.len()), self.clusters.as_ref().map(Vec::len)];
-        let lengths = lengths.into_iter().chain([self.weights.as_ref().map(Vec::len)]).flatten();
-        for length in lengths.filter(|length| *length != n) {
+        let others = [self.clusters.as_ref().map(Vec::len), self.weights.as_ref().map(Vec::len)];
+        let lengths = others.into_iter().flatten().chain([self.truth.len()]);
+        if let Some(length) = lengths.into_iter().find(|length| *length != n) {
             let wanted = format!("{n} values, one for each prediction");
             return Err(Invalid::new("the calibration sample", wanted, length.to_string()).into());
         }

@@ -136,7 +136,7 @@ impl Default for Config {
             predictors: vec![Predictor::Ridge, Predictor::Trees, Predictor::Mlp],
             digits_predictor: Predictor::Mlp,
             digits: 0,
-            steps: 300,
+            steps: 100,
             bias_penalties: vec![1.0, 5.0],
             labels: vec![50, 100, 200, 400],
             bootstrap: 500,

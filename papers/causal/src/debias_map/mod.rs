@@ -90,7 +90,7 @@ impl System for DebiasMap {
             data: vec![experiment::DIGITS.to_owned()],
             threads: 2,
             memory_mib: 300,
-            minutes: (replicates * 4e-3 + maps * 3.0) / 60.0,
+            minutes: (replicates * 4e-3 + maps * 1.5) / 60.0,
             ..Needs::default()
         }
     }

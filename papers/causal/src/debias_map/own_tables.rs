@@ -166,7 +166,7 @@ fn tested(own: &Own, table: &Table) -> Result<Vec<(String, Vec<f64>, bool)>> {
 
 /// Trains; gives the calibration sample, the rows it consists of, and the predictor for new places.
 fn trained(own: &Own, x: &Matrix, all: Calibration, steps: u64) -> Result<(Calibration, Vec<usize>, Fitted)> {
-    let objective = Objective { bias_penalty: 0.0, steps, seed: 1 };
+    let objective = Objective { bias_penalty: 0.0, steps, seed: 1, same_unit: false };
     let each_row: Vec<usize>;
     let groups = match &all.clusters {
         Some(areas) => areas,

@@ -18,6 +18,8 @@ pub struct Places {
     pub columns: Vec<String>,
     /// What a predictor sees, `[n, columns]`.
     pub features: Matrix,
+    /// Whether all columns are in one unit.
+    pub same_unit: bool,
     /// The truth, `[n]`.
     pub outcome: Vec<f64>,
     /// Areas that are never cut by a split, `[n]`.
@@ -121,7 +123,7 @@ pub fn households() -> Result<Places> {
     }
     let columns = INPUTS.iter().map(|c| (*c).to_owned()).chain(["lnexp12m missing".to_owned()]).collect();
     let features = Matrix::from_rows(&rows).map_err(failed)?;
-    Ok(Places { name: "households", columns, features, outcome, areas })
+    Ok(Places { name: "households", columns, features, same_unit: false, outcome, areas })
 }
 
 /// A number, or a word of two.
@@ -164,7 +166,7 @@ pub fn digits(folder: &Path, limit: usize, noise: Stream) -> Result<Places> {
     let n = outcome.len();
     let features = Matrix::new(n, SEEN * SEEN, rows).map_err(failed)?;
     let columns = (0..SEEN * SEEN).map(|k| format!("pixel {}, {}", k / SEEN, k % SEEN)).collect();
-    Ok(Places { name: "digits", columns, features, outcome, areas: (0..n).collect() })
+    Ok(Places { name: "digits", columns, features, same_unit: true, outcome, areas: (0..n).collect() })
 }
 
 /// Mean of a block of pixels.

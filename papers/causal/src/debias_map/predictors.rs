@@ -61,6 +61,9 @@ pub struct Objective {
     pub steps: u64,
     /// Seed of the perceptron's first weights.
     pub seed: u64,
+    /// Whether all columns are in one unit, as pixels are: they are then scaled together, so that a pixel that is nearly always
+    /// empty does not become large.
+    pub same_unit: bool,
 }
 
 /// A fitted predictor.
@@ -80,9 +83,16 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    fn of(x: &Matrix) -> Self {
+    fn of(x: &Matrix, same_unit: bool) -> Self {
         let each = |j: usize| centre_and_scale(&x.column(j));
-        Self { columns: (0..x.cols()).map(each).collect() }
+        let mut columns: Vec<[f64; 2]> = (0..x.cols()).map(each).collect();
+        if same_unit {
+            let all = columns.iter().map(|[_, scale]| scale * scale).sum::<f64>() / columns.len() as f64;
+            columns.iter_mut().for_each(|column| column[1] = all.sqrt());
+        }
+        // A constant column stays 0 whatever it is divided by.
+        columns.iter_mut().filter(|column| column[1] <= 0.0).for_each(|column| column[1] = 1.0);
+        Self { columns }
     }
 
     /// Standardised columns behind an intercept, `[n, 1 + p]`.
@@ -103,12 +113,12 @@ impl Scaler {
     }
 }
 
-/// Mean and standard deviation (population form); a constant has scale 1.
+/// Mean and standard deviation (population form).
 fn centre_and_scale(values: &[f64]) -> [f64; 2] {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
-    [mean, if variance > 0.0 { variance.sqrt() } else { 1.0 }]
+    [mean, variance.sqrt()]
 }
 
 /// Fits a predictor of `y`, `[n]`, from `x`, `[n, p]`.
@@ -118,7 +128,7 @@ fn centre_and_scale(values: &[f64]) -> [f64; 2] {
 pub fn fit(kind: Predictor, objective: &Objective, x: &Matrix, y: &[f64]) -> Result<Fitted> {
     match kind {
         Predictor::Ridge => {
-            let scaler = Scaler::of(x);
+            let scaler = Scaler::of(x, objective.same_unit);
             let design = scaler.design(x);
             let coefficients = if objective.bias_penalty > 0.0 {
                 penalised_ridge(&design, y, objective.bias_penalty)?
@@ -178,8 +188,9 @@ pub fn quintiles(y: &[f64]) -> Vec<usize> {
 }
 
 fn network(objective: &Objective, x: &Matrix, y: &[f64]) -> Result<Fitted> {
-    let scaler = Scaler::of(x);
+    let scaler = Scaler::of(x, objective.same_unit);
     let [centre, scale] = centre_and_scale(y);
+    let scale = if scale > 0.0 { scale } else { 1.0 };
     let inputs = scaler.tensor(x)?;
     let n = y.len();
     let targets = y.iter().map(|y| ((y - centre) / scale) as f32).collect();

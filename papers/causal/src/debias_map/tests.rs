@@ -95,7 +95,7 @@ fn a_card_from_training_rows_has_a_slope_too_near_one() {
     let split = split_of(&places);
     let rows = |rows: &[usize]| places.features.select_rows(rows);
     let (x, y) = (rows(&split.train), places.outcomes(&split.train));
-    let objective = Objective { bias_penalty: 0.0, steps: 1, seed: 1 };
+    let objective = Objective { bias_penalty: 0.0, steps: 1, seed: 1, same_unit: false };
     let fitted = fit(Predictor::Trees, &objective, &x, &y).unwrap();
     let on = |rows_: &[usize]| {
         let predictions = fitted.predict(&rows(rows_)).unwrap();
@@ -358,7 +358,7 @@ fn the_penalised_line_is_the_best_one() {
     let rows: Vec<usize> = (0..800).collect();
     let (x, y) = (places.features.select_rows(&rows), places.outcomes(&rows));
     let predictions = |penalty: f64| {
-        let objective = Objective { bias_penalty: penalty, steps: 1, seed: 1 };
+        let objective = Objective { bias_penalty: penalty, steps: 1, seed: 1, same_unit: false };
         fit(Predictor::Ridge, &objective, &x, &y).unwrap().predict(&x).unwrap()
     };
     let (plain, penalised) = (predictions(0.0), predictions(5.0));
@@ -377,7 +377,7 @@ fn the_penalised_line_is_the_best_one() {
     }
     let b = |f: &[f64]| slope(&y.iter().copied().zip(f.iter().copied()).collect::<Vec<_>>());
     assert!(b(&penalised) > b(&plain) + 0.05, "{} {}", b(&penalised), b(&plain));
-    let trees = Objective { bias_penalty: 1.0, steps: 1, seed: 1 };
+    let trees = Objective { bias_penalty: 1.0, steps: 1, seed: 1, same_unit: false };
     assert!(fit(Predictor::Trees, &trees, &x, &y).is_err());
 }
 
@@ -387,7 +387,7 @@ fn the_perceptron_learns_and_its_penalty_works() {
     let rows: Vec<usize> = (0..5999).step_by(10).collect();
     let (x, y) = (places.features.select_rows(&rows), places.outcomes(&rows));
     let predictions = |penalty: f64| {
-        let objective = Objective { bias_penalty: penalty, steps: 150, seed: 3 };
+        let objective = Objective { bias_penalty: penalty, steps: 150, seed: 3, same_unit: false };
         fit(Predictor::Mlp, &objective, &x, &y).unwrap().predict(&x).unwrap()
     };
     let (plain, penalised) = (predictions(0.0), predictions(5.0));

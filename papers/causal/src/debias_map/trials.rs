@@ -106,7 +106,12 @@ pub fn map(
     let (train, truth) = (rows(&split.train), places.outcomes(&split.train));
     let trial = rows(&split.trial);
     let seed = stream.at(0).next_u64();
-    let objective = |bias_penalty: f64| Objective { bias_penalty, steps: config.steps, seed };
+    let objective = |bias_penalty: f64| Objective {
+        bias_penalty,
+        steps: config.steps,
+        seed,
+        same_unit: places.same_unit,
+    };
     let fitted = predictors::fit(predictor, &objective(0.0), &train, &truth)?;
     let calibration = Calibration {
         predictions: fitted.predict(&rows(&split.calibration))?,
