@@ -1,5 +1,6 @@
 //! Papers of the causal family.
 
+pub mod debias_map;
 pub mod info_bounds;
 pub mod lc_alpacaeval;
 
@@ -11,6 +12,7 @@ pub fn family() -> ream_lab::FamilyPapers {
     ream_lab::FamilyPapers {
         papers: PAPERS,
         systems: vec![
+            ream_lab::AnySystem::new::<debias_map::DebiasMap>(),
             ream_lab::AnySystem::new::<info_bounds::InfoBounds>(),
             ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>(),
         ],
