@@ -1,6 +1,7 @@
 //! Value of a policy from the log of another one.
 //!
-//! A log has for each decision `i` the action that was taken, its probability `p_i` when it was taken, and its reward `y_i`. A policy `pi` would have
+//! A log has for each decision `i` the action that was taken, its probability `p_i` when it was taken, and
+//! its reward `y_i`. A policy `pi` would have
 //! taken that action with probability `pi_i`; its weight is `w_i = pi_i / p_i`.
 //!
 //! | estimate | formula | leans on |
@@ -10,8 +11,10 @@
 //! | [`direct`] | mean of `v_i = sum_a pi(a) q_i(a)` | the model `q` of rewards |
 //! | [`doubly_robust`] | mean of `v_i + w_i (y_i - q_i)` | either of the two |
 //!
-//! (Horvitz & Thompson, 1952; Hajek, 1971, for bandits Swaminathan & Joachims, 2015; Dudik, Langford & Li, 2011). Each comes with its influence values, so that
-//! two policies on one log are compared by [`PolicyValue::less`]. A model must not have seen the rows that it is used on ([`crate::cross_fit`]).
+//! (Horvitz & Thompson, 1952; Hajek, 1971, for bandits Swaminathan & Joachims, 2015; Dudik, Langford & Li,
+//! 2011). Each comes with its influence values, so that
+//! two policies on one log are compared by [`PolicyValue::less`]. A model must not have seen the rows that it
+//! is used on ([`crate::cross_fit`]).
 //!
 //! ```
 //! use ream_stats::off_policy::{Log, ips, snips};
@@ -156,7 +159,8 @@ pub fn snips(log: &Log<'_>, clip: Option<f64>) -> Result<PolicyValue, StatsError
     Ok(PolicyValue::of(value, influence, effective))
 }
 
-/// The value that a model of rewards promises: the mean of `promised`, `sum_a pi(a) q_i(a)` for each row. The standard error counts the rows'
+/// The value that a model of rewards promises: the mean of `promised`, `sum_a pi(a) q_i(a)` for each row. The
+/// standard error counts the rows'
 /// spread and not the model's error.
 ///
 /// # Errors
@@ -167,7 +171,8 @@ pub fn direct(promised: &[f64]) -> Result<PolicyValue, StatsError> {
     Ok(mean_of(promised.to_vec(), promised.len() as f64))
 }
 
-/// The doubly robust estimate from `promised` (as for [`direct`]) and `predicted`, the model's reward of the action that was taken.
+/// The doubly robust estimate from `promised` (as for [`direct`]) and `predicted`, the model's reward of the
+/// action that was taken.
 ///
 /// # Errors
 /// As [`ips`] and [`direct`].

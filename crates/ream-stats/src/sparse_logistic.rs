@@ -1,7 +1,10 @@
-//! Logistic regression with an L2 penalty on sparse rows: many columns of which a row has few (indicators, hashed crosses).
+//! Logistic regression with an L2 penalty on sparse rows: many columns of which a row has few (indicators,
+//! hashed crosses).
 //!
-//! Minimises `sum_i w_i [log(1 + e^{x_i b}) - y_i x_i b] + 1/2 sum_j strength_j b_j^2`, as [`crate::glm`] does for dense designs, by Newton steps whose linear
-//! systems are solved by conjugate gradients (truncated as in Dembo & Steihaug, 1983), so that no matrix of columns times columns is made.
+//! Minimises `sum_i w_i [log(1 + e^{x_i b}) - y_i x_i b] + 1/2 sum_j strength_j b_j^2`, as [`crate::glm`]
+//! does for dense designs, by Newton steps whose linear
+//! systems are solved by conjugate gradients (truncated as in Dembo & Steihaug, 1983), so that no matrix of
+//! columns times columns is made.
 //! There are no standard errors: for those use [`crate::glm`].
 //!
 //! ```
@@ -195,13 +198,16 @@ fn norm(v: &[f64]) -> f64 {
     dot(v, v).sqrt()
 }
 
-/// Fits `y` in `[0, 1]` on sparse rows; `weights` multiply the rows' losses, `strength` has one number of at least 0 for each column (0 leaves it free).
+/// Fits `y` in `[0, 1]` on sparse rows; `weights` multiply the rows' losses, `strength` has one number of at
+/// least 0 for each column (0 leaves it free).
 /// Ends when the gradient's Euclidean norm is below `tolerance`, or no step lowers the loss any more.
 ///
-/// Free columns that separate the responses run off to infinity: the fit then ends after 100 steps without having converged.
+/// Free columns that separate the responses run off to infinity: the fit then ends after 100 steps without
+/// having converged.
 ///
 /// # Errors
-/// [`StatsError`] without rows, for other lengths, `y` outside `[0, 1]`, negative or no positive weights, negative strengths, or a tolerance that is not above 0.
+/// [`StatsError`] without rows, for other lengths, `y` outside `[0, 1]`, negative or no positive weights,
+/// negative strengths, or a tolerance that is not above 0.
 pub fn fit(
     rows: &Rows,
     y: &[f64],

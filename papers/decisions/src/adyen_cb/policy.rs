@@ -1,20 +1,22 @@
 //! How predicted rewards become probabilities of actions.
+//!
+//! All rules are over the *available* actions `A(x)`: probabilities sum to 1 there, `mu = |A(x)|`, and the
+//! action of the largest prediction has at least `1 / mu`.
 
 use ream_lab::Invalid;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 /// A rule from predictions to probabilities.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
-    /// Inverse-gap weighting, `p(a) = 1 / (mu + gamma (f(b) - f(a)))` for all but the best `b`, `mu` the number of available actions (Foster & Rakhlin,
+    /// Inverse-gap weighting, `p(a) = 1 / (mu + gamma (f(b) - f(a)))` for all but the best `b`, `mu` the
+    /// number of available actions (Foster & Rakhlin,
     /// *SquareCB*, 2020).
     Squarecb {
         /// 0 is uniform, infinity greedy.
         gamma: f64,
     },
-    /// The same with the divergence `D(f(b) || f(a))` of two coins in place of the gap (Foster & Krishnamurthy, *FastCB*, 2021).
+    /// The same with the divergence `D(f(b) || f(a))` of two coins in place of the gap (Foster &
+    /// Krishnamurthy, *FastCB*, 2021).
     Fastcb {
         /// As above.
         gamma: f64,
@@ -53,7 +55,8 @@ impl Rule {
         }
     }
 
-    /// Probabilities of the available actions from their predicted rewards; they sum to 1. Empty where there is no action.
+    /// Probabilities of the available actions from their predicted rewards; they sum to 1. Empty where there
+    /// is no action.
     #[must_use]
     pub fn probabilities(self, predicted: &[f64]) -> Vec<f64> {
         let mu = predicted.len() as f64;
@@ -65,7 +68,7 @@ impl Rule {
             Self::EpsilonGreedy { epsilon } => {
                 let mut p = vec![epsilon / mu; predicted.len()];
                 if let Some(p) = p.get_mut(best) {
-                    *p += 1.0 - epsilon;
+                    *p = (*p + 1.0 - epsilon).min(1.0);
                 }
                 p
             }
@@ -102,26 +105,27 @@ fn coins(p: f64, q: f64) -> f64 {
     p * libm::log(p / q) + (1.0 - p) * libm::log((1.0 - p) / (1.0 - q))
 }
 
-/// The parameter of a family of rules at which the mean of `1 - p(b)` over payments is `target`; `rule` grows greedier with its parameter.
+/// The mean of `1 - p(b)` over contexts: how much of the traffic is not played greedily.
+#[must_use]
+pub fn exploration_mass(predicted: &[Vec<f64>], rule: Rule) -> f64 {
+    let mass = |f: &Vec<f64>| 1.0 - rule.probabilities(f).get(largest(f)).copied().unwrap_or(1.0);
+    predicted.iter().map(mass).sum::<f64>() / predicted.len().max(1) as f64
+}
+
+/// The parameter of a family of rules at which [`exploration_mass`] is `target`; `rule` grows greedier with
+/// its parameter. Where even the greediest rule explores
+/// more (predictions that are equal), that one's parameter.
 ///
 /// # Errors
-/// A target that no parameter reaches.
-pub fn matched(
-    predicted: &[Vec<f64>],
-    target: f64,
-    rule: impl Fn(f64) -> Rule,
-) -> Result<f64, Invalid> {
-    let explored = |log: f64| {
-        let rule = rule(libm::exp(log));
-        let mass = |f: &Vec<f64>| 1.0 - rule.probabilities(f).get(largest(f)).copied().unwrap_or(1.0);
-        predicted.iter().map(mass).sum::<f64>() / predicted.len().max(1) as f64
-    };
+/// A target above what the rule reaches at the other end, where it plays all actions alike.
+pub fn matched(predicted: &[Vec<f64>], target: f64, rule: impl Fn(f64) -> Rule) -> Result<f64, Invalid> {
+    let explored = |log: f64| exploration_mass(predicted, rule(libm::exp(log)));
     let (mut low, mut high) = (-20.0, 40.0);
-    if predicted.is_empty() || !(explored(high)..=explored(low)).contains(&target) {
-        let range = format!("from {:.4} to {:.4}", explored(high), explored(low));
-        return Err(Invalid::new("exploration mass", range, target.to_string()));
+    let most = explored(low);
+    if predicted.is_empty() || target.is_nan() || target > most {
+        return Err(Invalid::new("exploration mass", format!("at most {most:.4}"), target.to_string()));
     }
-    for _ in 0..80 {
+    for _ in 0..60 {
         let middle = f64::midpoint(low, high);
         if explored(middle) > target { low = middle } else { high = middle }
     }
@@ -151,8 +155,13 @@ mod tests {
         for rule in rules {
             for f in [&F[..], &F[..1], &[0.5, 0.5, 0.5]] {
                 let p = rule.probabilities(f);
-                assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p.iter().all(|p| (0.0..=1.0).contains(p)));
-                assert!(p[largest(f)] >= 1.0 / f.len() as f64 - 1e-12, "the best is never below uniform: {rule:?}");
+                assert!(
+                    (p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p.iter().all(|p| (0.0..=1.0).contains(p))
+                );
+                assert!(
+                    p[largest(f)] >= 1.0 / f.len() as f64 - 1e-12,
+                    "the best is never below uniform: {rule:?}"
+                );
             }
         }
         let near = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6);
@@ -163,9 +172,12 @@ mod tests {
 
     #[test]
     fn exploration_is_matched() {
-        let predicted: Vec<Vec<f64>> = (0..50).map(|i| F.iter().map(|f| f * f64::from(i) / 50.0).collect()).collect();
+        let predicted: Vec<Vec<f64>> =
+            (0..50).map(|i| F.iter().map(|f| f * f64::from(i) / 50.0).collect()).collect();
         for target in [0.05, 0.3] {
-            for rule in [(|x| Rule::Squarecb { gamma: x }) as fn(f64) -> Rule, |x| Rule::Boltzmann { temperature: 1.0 / x }] {
+            for rule in [(|x| Rule::Squarecb { gamma: x }) as fn(f64) -> Rule, |x| Rule::Boltzmann {
+                temperature: 1.0 / x,
+            }] {
                 let parameter = matched(&predicted, target, rule).unwrap();
                 let mass = |f: &Vec<f64>| 1.0 - rule(parameter).probabilities(f)[largest(f)];
                 let got = predicted.iter().map(mass).sum::<f64>() / 50.0;
