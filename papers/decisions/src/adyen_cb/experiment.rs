@@ -371,16 +371,19 @@ fn open_bandit_values(config: &Config, run: &mut Run) -> Result<()> {
         let values = open_bandit::values(&log, &recipe, &rules, config.bootstrap, stream)?;
         for of in &values {
             let at = [("log", Place::from(name)), ("estimator", Place::from(of.estimator))];
-            let spread = ream_lab::Spread::Interval([of.interval.low, of.interval.high]);
-            if run.wanted("policy_value") {
-                run.observe_with("policy_value", &of.policy, &at, of.value.value, spread);
+            match (run.wanted("policy_value"), of.value.se > 0.0) {
+                (true, true) => {
+                    let spread = ream_lab::Spread::Interval([of.interval.low, of.interval.high]);
+                    run.observe_with("policy_value", &of.policy, &at, of.value.value, spread);
+                }
+                (true, false) => run.observe("policy_value", &of.policy, &at, of.value.value),
+                (false, _) => {}
             }
         }
         let rows = (log.len(), log.rewards.iter().sum::<f64>());
-        if let Some(words) = tables::about_width(&format!("Open Bandit, {name} log"), &values, rows) {
-            run.warn(words);
-        }
-        run.table(tables::of_values(&format!("Open Bandit, {name} log"), &values, rows));
+        let title = format!("Open Bandit, {name} log");
+        tables::about_values(&title, &values, rows).into_iter().for_each(|words| run.warn(words));
+        run.table(tables::of_values(&title, &values, rows));
         run.figure(&format!("open-bandit-{name}"), pictures::values(name, &values))?;
     }
     Ok(())

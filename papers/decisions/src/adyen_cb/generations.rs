@@ -275,19 +275,21 @@ fn describe(scene: &Scene<'_>, g: usize, seen: &Seen<'_>) -> Generation {
     let p: Vec<Vec<f64>> = seen.predicted.iter().map(|f| seen.served.probabilities(f)).collect();
     let share = seen.served.uniform;
     let even = exploration_mass(seen.predicted, Rule::Uniform);
+    let on_holdout = seen.oracle.predict(&holdout.contexts);
     Generation {
         played: batch.value(&p),
         realised: seen.log.positive_rate(),
         optimum: batch.optimum(),
-        greedy: holdout.greedy_value(&seen.oracle.predict(&holdout.contexts)),
+        greedy: holdout.greedy_value(&on_holdout),
         greedy_optimum: holdout.optimum(),
         exploration: (1.0 - share) * exploration_mass(seen.predicted, seen.served.rule) + share * even,
         gamma: match seen.served.rule {
             Rule::Squarecb { gamma } | Rule::Fastcb { gamma } => Some(gamma),
             _ => None,
         },
-        on_traffic: scores(&seen.log.rewards, &seen.oracle.of_taken(seen.log)),
-        on_uniform: scores(&uniform.rewards, &seen.oracle.of_taken(uniform)),
+        on_traffic: scores(&seen.log.rewards, &of_taken(seen.log, seen.predicted)),
+        // The uniform rows are the same contexts.
+        on_uniform: scores(&uniform.rewards, &of_taken(uniform, &on_holdout)),
         training_log_loss: scores(&seen.rows.rewards, &seen.oracle.of_taken(seen.rows)).log_loss,
         data: data_facts(seen.rows, scene.world.cells(), scene.actions.count),
         shifts: shifts(seen.before, seen.log, scene.actions.count),

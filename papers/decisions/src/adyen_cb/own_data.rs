@@ -19,8 +19,6 @@ use super::policy::{Rule, exploration_mass};
 use super::serving::{Family, Serving, Training};
 use super::tables;
 
-/// Below this many effective rows an off-policy value hangs on a few of them.
-const FEW_EFFECTIVE: f64 = 100.0;
 /// A rise of the positive rate, and a fall of coverage relative to what it was, that together are worth a word.
 const RISE: f64 = 0.03;
 const FALL: f64 = 0.1;
@@ -260,23 +258,8 @@ fn warn(own: &OwnLog, replay: &Replay, values: &[Valued], run: &mut Run) {
              no standard error counts the estimation",
         );
     }
-    let thin = |of: &&Valued| {
-        of.estimator == "SNIPS" && of.policy != "as logged" && of.value.effective < FEW_EFFECTIVE
-    };
-    for of in values.iter().filter(thin) {
-        run.warn(format!(
-            "{}: its value hangs on {:.0} effective rows of {}; the old policy hardly played what this one \
-             would. Do not read its interval as 95 %: normal intervals are too short there",
-            of.policy,
-            of.value.effective,
-            replay.log.len()
-        ));
-    }
-    if let Some(words) =
-        tables::about_width("your log", values, (replay.log.len(), replay.log.rewards.iter().sum()))
-    {
-        run.warn(words);
-    }
+    let rows = (replay.log.len(), replay.log.rewards.iter().sum());
+    tables::about_values("your log", values, rows).into_iter().for_each(|words| run.warn(words));
     if !replay.excluded.is_empty() {
         let mut names = replay.excluded.clone();
         names.sort();
@@ -634,7 +617,7 @@ mod tests {
             }
         });
         let run = done(&config(), &path);
-        assert!(run.warnings().iter().any(|w| w.contains("hangs on")), "{:?}", run.warnings());
+        assert!(run.warnings().iter().any(|w| w.contains("hang on few")), "{:?}", run.warnings());
         let of = |positive_rate, coverage| Judged {
             name: "g".to_owned(),
             trained: DataFacts { positive_rate, coverage, ..DataFacts::default() },

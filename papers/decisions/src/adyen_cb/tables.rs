@@ -324,17 +324,18 @@ pub(crate) fn of_values(title: &str, values: &[Valued], (rows, positive): (usize
     let table = values.iter().fold(Table::new(title, &columns), |table, of| {
         let v = &of.value;
         let normal = v.interval(0.95).ok();
-        let end = |end: Option<f64>| end.map_or(Cell::Empty, Cell::Number);
+        // Where no rewarded row has a weight there is no spread to estimate an error from.
+        let shown = |figure: Option<f64>| figure.filter(|_| v.se > 0.0).map_or(Cell::Empty, Cell::Number);
         table.row(vec![
             of.policy.as_str().into(),
             of.estimator.into(),
             Cell::Number(v.value),
-            Cell::Number(v.se),
-            if v.se > 0.0 { Cell::Number(v.value / v.se) } else { Cell::Empty },
-            end(normal.map(|n| n.low)),
-            end(normal.map(|n| n.high)),
-            Cell::Number(of.interval.low),
-            Cell::Number(of.interval.high),
+            shown(Some(v.se)),
+            shown(Some(v.value / v.se)),
+            shown(normal.map(|n| n.low)),
+            shown(normal.map(|n| n.high)),
+            shown(Some(of.interval.low)),
+            shown(Some(of.interval.high)),
             Cell::Number(v.effective.round()),
         ])
     });
@@ -342,27 +343,47 @@ pub(crate) fn of_values(title: &str, values: &[Valued], (rows, positive): (usize
         note: format!(
             "{rows} rows, {positive:.0} with a reward, mean reward {:.5}. IPS: inverse propensities; SNIPS: \
              self-normalised; DM: what the model promises (its error counts the rows, not the \
-             model); DR: doubly robust. Normal and bootstrap intervals, 95 %. Effective rows: (sum w)^2 / sum w^2.",
+             model); DR: doubly robust. Normal and bootstrap intervals, 95 %. Effective rows: (sum w)^2 / sum w^2. \
+             No error is shown where no rewarded row has a weight.",
             positive / rows.max(1) as f64
         ),
         ..table
     }
 }
 
-/// Says that intervals are wide where the median one of SNIPS and DR is wider than the value itself.
-pub(crate) fn about_width(title: &str, values: &[Valued], (rows, positive): (usize, f64)) -> Option<String> {
+/// Intervals of this width next to the value itself are worth a word.
+const WIDE: f64 = 0.5;
+/// Below this many effective rows, or this share of all, an off-policy value hangs on a few of them.
+const FEW_EFFECTIVE: f64 = 100.0;
+const FEW_SHARE: f64 = 0.05;
+
+/// What a reader of estimated values must know: that intervals are wide, which values hang on a few rows.
+/// Nothing where there is nothing to say.
+pub(crate) fn about_values(title: &str, values: &[Valued], (rows, positive): (usize, f64)) -> Vec<String> {
+    let mut said = Vec::new();
     let mut widths: Vec<f64> = values
         .iter()
-        .filter(|of| ["SNIPS", "DR"].contains(&of.estimator))
+        .filter(|of| ["SNIPS", "DR"].contains(&of.estimator) && of.value.se > 0.0)
         .map(|of| (of.interval.high - of.interval.low) / of.value.value.abs().max(1e-12))
         .collect();
     widths.sort_by(f64::total_cmp);
-    let middle = *widths.get(widths.len() / 2)?;
-    (middle > 1.0).then(|| {
-        format!(
-            "{title}: {rows} rows hold {positive:.0} rewards; the middle interval of a policy's value is \
-             {middle:.1} times as wide as the value: no order of policies can be read \
-             from them"
-        )
-    })
+    let middle = widths.get(widths.len() / 2).copied().unwrap_or(0.0);
+    if middle > WIDE {
+        said.push(format!(
+            "{title}: {rows} rows hold {positive:.0} rewards; half of the intervals of policies' values are \
+             {middle:.1} times as wide as the value or more: do not read an order of policies from them"
+        ));
+    }
+    let few = FEW_EFFECTIVE.max(FEW_SHARE * rows as f64);
+    let thin = values.iter().filter(|of| of.estimator == "SNIPS" && of.value.effective < few);
+    let names: Vec<String> = thin.map(|of| format!("{} ({:.0})", of.policy, of.value.effective)).collect();
+    if !names.is_empty() {
+        said.push(format!(
+            "{title}: the values of {} hang on few effective rows of {rows}: the policy that was in force \
+             hardly played what they would. Their intervals are too short, and the doubly robust value \
+             leans on the model there",
+            names.join(", ")
+        ));
+    }
+    said
 }
