@@ -282,6 +282,10 @@ fn show(
     }
     let recipe = recipe(config, class, scene.world);
     run.figure(&format!("reward-{name}"), pictures::rewards(config, class, &worlds))?;
+    run.figure(&format!("others-{name}"), pictures::other_rewards(config, class, &worlds))?;
+    if config.remedies {
+        run.figure(&format!("remedies-{name}"), pictures::remedy_rewards(config, class, &worlds))?;
+    }
     run.figure(&format!("data-{name}"), pictures::data(config, class, &worlds))?;
     if let Some(figure) = pictures::swings(config, class, &worlds) {
         run.figure(&format!("oscillation-{name}"), figure)?;

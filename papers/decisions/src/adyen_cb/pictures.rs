@@ -3,7 +3,7 @@
 
 use ream_lab::{Figure, Layer, Panel};
 
-use super::arms::{CONTROL, is_drawn, largest_gamma, squarecb};
+use super::arms::{CHOSEN, CONTROL, UNIFORM_PART, is_drawn, largest_gamma, remedies, squarecb};
 use super::config::Config;
 use super::experiment::Told;
 use super::generations::{Generation, Trace};
@@ -16,10 +16,13 @@ use super::tables::over_worlds;
 /// Bins of the gap between the two largest predictions.
 const BINS: usize = 12;
 
+/// The arms of the main pictures.
 fn drawn<'a>(config: &Config, worlds: &'a [Told]) -> Vec<&'a str> {
-    worlds.first().map_or_else(Vec::new, |told| {
-        told.traces.iter().map(|t| t.name.as_str()).filter(|name| is_drawn(config, name)).collect()
-    })
+    names(worlds).into_iter().filter(|name| is_drawn(config, name)).collect()
+}
+
+fn names(worlds: &[Told]) -> Vec<&str> {
+    worlds.first().map_or_else(Vec::new, |told| told.traces.iter().map(|t| t.name.as_str()).collect())
 }
 
 /// Mean and standard error over worlds of a figure, generation by generation.
@@ -32,18 +35,19 @@ fn curve(worlds: &[Told], name: &str, of: &dyn Fn(&Generation) -> f64) -> Vec<(f
 
 /// A line with a band of two standard errors; the control is dashed.
 fn with_band(panel: Panel, name: &str, curve: &[(f64, Option<f64>)]) -> Panel {
+    let label = if name == CONTROL { "control (uniform)" } else { name };
     let x: Vec<f64> = (1..=curve.len()).map(|g| g as f64).collect();
     let y: Vec<f64> = curve.iter().map(|(mean, _)| *mean).collect();
     let panel = if curve.iter().all(|(_, se)| se.is_some()) && !curve.is_empty() {
         let end = |sign: f64| curve.iter().map(|(mean, se)| mean + sign * 2.0 * se.unwrap_or(0.0)).collect();
-        panel.layer(Layer::band(name, x.clone(), end(-1.0), end(1.0)))
+        panel.layer(Layer::band(label, x.clone(), end(-1.0), end(1.0)))
     } else {
         panel
     };
     if name == CONTROL {
-        panel.layer(Layer::dashed("control (uniform)", x, y))
+        panel.layer(Layer::dashed(label, x, y))
     } else {
-        panel.layer(Layer::line(name, x, y))
+        panel.layer(Layer::line(label, x, y))
     }
 }
 
@@ -56,35 +60,59 @@ fn bands(worlds: &[Told]) -> String {
 }
 
 fn by_generation(
-    title: &str,
-    label: &str,
-    config: &Config,
+    (title, label): (&str, &str),
+    names: &[&str],
     worlds: &[Told],
     of: &dyn Fn(&Generation) -> f64,
 ) -> Panel {
     let panel = Panel::new(title).x("generation").y(label);
-    drawn(config, worlds)
-        .into_iter()
-        .fold(panel, |panel, name| with_band(panel, name, &curve(worlds, name, of)))
+    names.iter().fold(panel, |panel, name| with_band(panel, name, &curve(worlds, name, of)))
 }
 
-/// Played reward and greedy value by generation.
-pub(crate) fn rewards(config: &Config, class: Class, worlds: &[Told]) -> Figure {
+/// Played reward and greedy value by generation, less the best that could be played in the same world.
+fn less_optimum(title: String, names: &[&str], worlds: &[Told]) -> Figure {
     let description = format!(
-        "Left: exact expected reward of each policy in each generation. Right: of the model's best actions \
-         on payments that all models share, so that only the models differ; the dashed \
-         control is retrained on fresh uniform data of the same size. {}",
+        "Left: exact expected reward of each policy in each generation, less that of the best actions in \
+         the same world. Right: the same of the model's best actions on payments that all models share, so \
+         that only the models differ; the dashed control is retrained on fresh uniform data of the same \
+         size. {}",
         bands(worlds)
     );
-    let optimum: Vec<f64> = worlds.iter().flat_map(|told| told.optimum.iter().copied()).collect();
-    let rule = || Layer::rule("optimum", over_worlds(&optimum).0);
-    Figure::new(format!("Reward by generation, {}", class.name()), description)
-        .panel(by_generation("Played", "approval rate", config, worlds, &|g| g.played).layer(rule()))
-        .panel(
-            by_generation("Greedy value of the model", "approval rate", config, worlds, &|g| g.greedy)
-                .layer(rule()),
-        )
+    let label = "less the optimum";
+    Figure::new(title, description)
+        .panel(by_generation(("Played", label), names, worlds, &|g| g.played - g.optimum))
+        .panel(by_generation(("Greedy value of the model", label), names, worlds, &|g| {
+            g.greedy - g.greedy_optimum
+        }))
         .columns(2)
+}
+
+/// Rewards of the system, U, E and the control.
+pub(crate) fn rewards(config: &Config, class: Class, worlds: &[Told]) -> Figure {
+    let title = format!("Reward by generation, {}", class.name());
+    less_optimum(title, &drawn(config, worlds), worlds)
+}
+
+/// Rewards of the other policies, beside U and the control.
+pub(crate) fn other_rewards(config: &Config, class: Class, worlds: &[Told]) -> Figure {
+    let rest = |name: &&str| {
+        [CONTROL, UNIFORM_PART].contains(name)
+            || (!is_drawn(config, name)
+                && *name != CHOSEN
+                && !remedies(config).iter().any(|plan| plan.name == *name))
+    };
+    let names: Vec<&str> = names(worlds).into_iter().filter(rest).collect();
+    less_optimum(format!("Reward by generation, other policies, {}", class.name()), &names, worlds)
+}
+
+/// Rewards of the remedies, beside what they are tried on and the control.
+pub(crate) fn remedy_rewards(config: &Config, class: Class, worlds: &[Told]) -> Figure {
+    let treated = squarecb(largest_gamma(config));
+    let kept = |name: &&str| {
+        *name == CONTROL || *name == treated || remedies(config).iter().any(|plan| plan.name == *name)
+    };
+    let names: Vec<&str> = names(worlds).into_iter().filter(kept).collect();
+    less_optimum(format!("Reward by generation, remedies, {}", class.name()), &names, worlds)
 }
 
 /// Class balance and coverage of the training data by generation.
@@ -94,9 +122,10 @@ pub(crate) fn data(config: &Config, class: Class, worlds: &[Told]) -> Figure {
          of cells (levels of the first two features) and actions with five rows or more. {}",
         bands(worlds)
     );
+    let names = drawn(config, worlds);
     Figure::new(format!("Class balance and coverage, {}", class.name()), description)
-        .panel(by_generation("Class balance", "share approved", config, worlds, &|g| g.data.positive_rate))
-        .panel(by_generation("Coverage", "share covered", config, worlds, &|g| g.data.coverage))
+        .panel(by_generation(("Class balance", "share approved"), &names, worlds, &|g| g.data.positive_rate))
+        .panel(by_generation(("Coverage", "share covered"), &names, worlds, &|g| g.data.coverage))
         .columns(2)
 }
 

@@ -182,6 +182,9 @@ fn swings(class: Class, worlds: &[Told], note: &str) -> Table {
     table
 }
 
+/// Generations after the first below which differences say nothing of a period.
+const FEWEST_FOR_A_PERIOD: usize = 6;
+
 /// Says plainly whether the swings of the largest gamma are more than noise, and whether they have a period.
 /// None without a control that varies.
 pub(crate) fn about_swings(config: &Config, class: Class, worlds: &[Told]) -> Option<String> {
@@ -206,18 +209,15 @@ pub(crate) fn about_swings(config: &Config, class: Class, worlds: &[Told]) -> Op
     } else {
         format!("{amplitude:.1} times the noise of estimation, less than twice it")
     };
-    let like_noise = match (se, lag_se) {
-        (Some(se), Some(lag_se)) => {
-            (flips - of_control).abs() <= 2.0 * se && (lag - lag_of_control).abs() <= 2.0 * lag_se
-        }
-        _ => {
-            return Some(format!(
-                "{arm}, {}: swings are {size}; one world does not tell whether they have a \
-            period",
-                class.name()
-            ));
-        }
+    let length = worlds.first().and_then(|told| told.arm(&arm)).map_or(0, |trace| trace.regrets().len());
+    let (Some(se), Some(lag_se), true) = (se, lag_se, length >= FEWEST_FOR_A_PERIOD) else {
+        let few = format!(
+            "{} world(s) of {length} generations are few to tell whether they have a period",
+            worlds.len()
+        );
+        return Some(format!("{arm}, {}: swings are {size}; {few}", class.name()));
     };
+    let like_noise = (flips - of_control).abs() <= 2.0 * se && (lag - lag_of_control).abs() <= 2.0 * lag_se;
     let period = if like_noise {
         "the swings look like noise without a period"
     } else {
