@@ -28,6 +28,7 @@ mod table;
 pub mod alpaca;
 pub mod compas;
 pub mod diabetes;
+pub mod digits;
 pub mod german;
 pub mod shakespeare;
 pub mod sword;
