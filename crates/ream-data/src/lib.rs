@@ -29,6 +29,7 @@ pub mod alpaca;
 pub mod compas;
 pub mod diabetes;
 pub mod german;
+pub mod mnist;
 pub mod shakespeare;
 pub mod sword;
 pub mod vader;
