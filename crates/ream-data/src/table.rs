@@ -1,4 +1,4 @@
-//! The user's own tables: CSV, TSV, JSON lines, Parquet; gzipped or not.
+//! The user's own tables: CSV, TSV, JSON lines, Stata, Parquet; gzipped or not.
 //!
 //! A column is kept as one text with the cells' ends (4 bytes a cell beside the text), and numbers are read when they are
 //! asked for, so that an error can name the row and the column and say what stands there.
@@ -12,6 +12,7 @@ mod csv_file;
 mod jsonl;
 #[cfg(feature = "parquet")]
 mod parquet_file;
+mod stata;
 
 /// A table in memory.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,7 @@ fn is_missing(cell: &str) -> bool {
 }
 
 impl Table {
-    /// Reads a file; its name's ending says what it is (`.csv`, `.tsv`, `.jsonl`, `.parquet`, each also with `.gz`).
+    /// Reads a file; its name's ending says what it is (`.csv`, `.tsv`, `.jsonl`, `.dta`, `.parquet`, each also with `.gz`).
     ///
     /// # Errors
     /// The file cannot be read, is empty, is of an unknown kind, or is malformed: with file, line, and what would be right.
@@ -61,11 +62,12 @@ impl Table {
             "csv" => csv_file::read(path, b',')?,
             "tsv" | "tab" => csv_file::read(path, b'\t')?,
             "jsonl" | "ndjson" => jsonl::read(path)?,
+            "dta" => stata::read(path)?,
             "parquet" => read_parquet(path)?,
             _ => {
                 return Err(DataError::format(
                     path,
-                    "a table is a .csv, .tsv, .jsonl or .parquet file (.gz allowed)",
+                    "a table is a .csv, .tsv, .jsonl, .dta or .parquet file (.gz allowed)",
                 ));
             }
         };

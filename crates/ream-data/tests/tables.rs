@@ -127,7 +127,7 @@ fn parquet_is_read() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), end in prop::sample::select(vec!["csv", "tsv", "jsonl", "csv.gz", "parquet"])) {
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), end in prop::sample::select(vec!["csv", "tsv", "jsonl", "csv.gz", "dta", "parquet"])) {
         let folder = Folder::new();
         let _ = Table::open(&folder.file(&format!("t.{end}"), bytes));
     }
