@@ -1,5 +1,6 @@
 //! Papers of the causal family.
 
+pub mod ivl;
 pub mod lc_alpacaeval;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
@@ -9,6 +10,9 @@ include!(concat!(env!("OUT_DIR"), "/family.rs"));
 pub fn family() -> ream_lab::FamilyPapers {
     ream_lab::FamilyPapers {
         papers: PAPERS,
-        systems: vec![ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>()],
+        systems: vec![
+            ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>(),
+            ream_lab::AnySystem::new::<ivl::Ivl>(),
+        ],
     }
 }
