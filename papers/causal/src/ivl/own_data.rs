@@ -88,8 +88,30 @@ impl OwnData {
                 .as_ref()
                 .map(|(g, x)| (g.select_rows(rows), x.select_rows(rows))),
             clusters: self.clusters.as_ref().map(|c| rows.iter().map(|&i| c[i]).collect()),
-            ..self.clone()
+            file: self.file.clone(),
+            outcome_name: self.outcome_name.clone(),
+            control_names: self.control_names.clone(),
+            treatment_names: self.treatment_names.clone(),
+            instrument_names: self.instrument_names.clone(),
+            augmentations: self.augmentations.clone(),
+            parameter_names: self.parameter_names.clone(),
+            degree: self.degree,
+            dropped: self.dropped,
         }
+    }
+
+    /// A relation between columns with names in place of positions.
+    fn with_names(relation: &str, name: &impl Fn(&str, usize) -> String) -> String {
+        let mut text = relation.to_owned();
+        for role in ["controls", "treatments", "instruments"] {
+            for j in 0..MOST_COLUMNS {
+                let words = format!("column {j} of the {role}");
+                if text.contains(&words) {
+                    text = text.replace(&words, &name(role, j));
+                }
+            }
+        }
+        text
     }
 
     /// An error of the estimators in the user's words.
@@ -107,16 +129,7 @@ impl OwnData {
         let file = &self.file;
         Error::Input(match error {
             FitError::Collinear { role, column, relation } => {
-                let mut relation = relation.clone();
-                for other in ["controls", "treatments", "instruments"] {
-                    let count = self.control_names.len() + self.treatment_names.len() + self.rows().min(1000);
-                    for j in 0..count {
-                        let words = format!("column {j} of the {other}");
-                        if relation.contains(&words) {
-                            relation = relation.replace(&words, &name(other, j));
-                        }
-                    }
-                }
+                let relation = Self::with_names(relation, &name);
                 format!(
                     "{file}: {} ({role}) {relation}, so its coefficient is not determined; leave one of them out (an intercept, \
                      `const`, is always among the controls)",
@@ -144,6 +157,9 @@ impl OwnData {
         })
     }
 }
+
+/// More columns than any relation names.
+const MOST_COLUMNS: usize = 1000;
 
 fn too_few(file: &str, instruments: usize, treatments: usize) -> String {
     format!(
