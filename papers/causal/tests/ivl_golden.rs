@@ -38,7 +38,10 @@ fn the_optical_device_agrees_with_numpy_and_scipy() {
         let x = DMatrix::from_row_slice(of.x.rows(), 9, of.x.data());
         let found = confounding(&erm, &(x.transpose() * &x / of.x.rows() as f64)).unwrap();
         close(&[found.share], &[want["share"].as_f64().unwrap()], 1e-6, &name);
-        close(&[found.theta], &[want["theta"].as_f64().unwrap()], 1e-5, &name);
+        // Where all is confounding the objective is flat in theta.
+        if found.share < 0.999 {
+            close(&[found.theta], &[want["theta"].as_f64().unwrap()], 1e-5, &name);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use ream_stats::Matrix;
 use super::config::Config;
 use super::digits::{self, Change, Coloured, LinearTask};
 use super::experiment::{Scores, logarithms, observe_alphas, ranked};
-use super::methods::all_arms;
+use super::methods::{RIDGED, all_arms};
 use super::network::{Epoch, Network, train};
 use super::pictures;
 use super::select::Selector;
@@ -33,7 +33,7 @@ pub(crate) fn digits(config: &Config, alphas: &[f64], run: &mut Run) -> Result<O
     let stream = run.stream("digits");
     let of = digits::colour(&trained, config.digits.train, stream);
     let (linear, alpha, chosen) =
-        run.part("digits-linear", |_| linear(&trained, &tested, &of, alphas, stream))?;
+        run.part("digits-linear", |run| linear(&trained, &tested, &of, alphas, stream, run))?;
     observe_alphas(run, "digits", &chosen);
     run.progress(0.32, "coloured digits: perceptrons")?;
     let epochs = config.digits.epochs;
@@ -86,9 +86,13 @@ fn linear(
     of: &Coloured,
     alphas: &[f64],
     stream: Stream,
+    run: &mut Run,
 ) -> Result<Linear> {
     let task = LinearTask::new(trained, of, stream.child(2));
     let estimates = all_arms(&task.sample, alphas, stream.child(3))?;
+    if estimates.ridged {
+        run.warn(RIDGED);
+    }
     let shown: Vec<[Vec<f64>; 2]> = (0..tested.len())
         .map(|i| [0, 1].map(|colour| digits::inputs(tested.image(i), colour, Change::NONE)))
         .collect();

@@ -48,6 +48,8 @@ pub struct Estimates {
     pub alphas: Vec<(Selector, f64)>,
     /// Estimated share of confounding in DA+ERM.
     pub share: f64,
+    /// Whether normal equations were singular, so that a ridge of 1e-12 was added.
+    pub ridged: bool,
 }
 
 impl Estimates {
@@ -83,7 +85,7 @@ pub fn paper_arms(
         add(&format!("ivl-{}", selector.name()), &fits.path[choice.position]);
         chosen.push((selector, alphas[choice.position]));
     }
-    Ok(Estimates { arms, fits, alphas: chosen, share: 0.0 })
+    Ok(Estimates { arms, fits, alphas: chosen, share: 0.0, ridged: false })
 }
 
 /// The same and every baseline.
@@ -97,7 +99,7 @@ pub fn all_arms(sample: &Sample, alphas: &[f64], stream: Stream) -> Result<Estim
     let environments = folded.environments();
     let found = confounding(&of.fits.da_erm, &(&augmented.xx / augmented.rows))?;
     // Anchor regression is IVL at gamma = 1 + 1 / alpha.
-    let (anchor, _) = augmented.ivl_path(&[1.0 / (ANCHOR_GAMMA - 1.0)]);
+    let (anchor, ridged) = augmented.ivl_path(&[1.0 / (ANCHOR_GAMMA - 1.0)]);
     let more: [(&str, Vec<f64>); 9] = [
         ("ridge", folded.ridge()),
         ("concorr-l2", corrected_l2(augmented, &of.fits.da_erm, found)),
@@ -111,8 +113,13 @@ pub fn all_arms(sample: &Sample, alphas: &[f64], stream: Stream) -> Result<Estim
     ];
     of.arms.extend(more.map(|(name, coefficients)| Arm { name: name.to_owned(), coefficients }));
     of.share = found.share;
+    of.ridged = ridged;
     Ok(of)
 }
+
+/// What a reader must know of singular normal equations.
+pub const RIDGED: &str = "normal equations of the augmented inputs are singular to rounding: a ridge of 1e-12 (of a unit diagonal) was added \
+                          where selectors and baselines solve them; leave out inputs that repeat each other";
 
 /// Rank of the first score, 1 for the lowest; equal scores share their mean rank.
 #[must_use]

@@ -125,6 +125,7 @@ fn singular_normal_equations_get_a_ridge_and_say_so() {
     assert!(ridged);
     let single = moments(&of).ivl_path(&[1.0]).0.remove(0);
     close(&[path[0][0], path[0][1], path[0][3] + path[0][4]], &[single[0], single[1], single[3]], 1e-4);
+    assert!(!all_arms(&of, &alpha_grid(3), stream()).unwrap().ridged);
     // Parameters that repeat each other project no more than one of them.
     let doubled = Matrix::from_fn(200, 6, |i, j| of.g.get(i, j % 3));
     let again = Moments::of(&doubled, &of.augmented, &of.y).ivl_path(&[1.0]).0.remove(0);
