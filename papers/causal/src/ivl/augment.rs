@@ -325,8 +325,9 @@ fn permute(columns: &[usize], row: &mut [f64], rng: &mut Rng, g: &mut Vec<f64>) 
         row[columns[to]] = old[from];
     }
     // The last row and column of the permutation matrix follow from the others.
-    for to in 0..columns.len() - 1 {
-        g.extend((0..columns.len() - 1).map(|from| f64::from(u8::from(order[to] == from))));
+    let but_last = columns.len() - 1;
+    for &from in &order[..but_last] {
+        g.extend((0..but_last).map(|column| f64::from(u8::from(from == column))));
     }
 }
 

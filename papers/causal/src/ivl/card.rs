@@ -64,11 +64,11 @@ impl Card {
             treatments: &self.treatment,
             instruments: &self.instrument,
         })
-        .map_err(failed)
+        .map_err(|e| failed(&e))
     }
 }
 
-fn failed(e: FitError) -> Error {
+fn failed(e: &FitError) -> Error {
     Error::failed(format!("Card's data: {e}"))
 }
 
@@ -81,8 +81,9 @@ pub fn path(model: &Instrumental<'_>, position: usize, points: usize) -> Result<
     (0..points)
         .map(|k| {
             let kappa = k as f64 / last;
-            let KClassFit { estimates, .. } = model.k_class(kappa, Covariance::Hc1).map_err(failed)?;
-            let interval = estimates.intervals(0.95).map_err(failed)?[position];
+            let KClassFit { estimates, .. } =
+                model.k_class(kappa, Covariance::Hc1).map_err(|e| failed(&e))?;
+            let interval = estimates.intervals(0.95).map_err(|e| failed(&e))?[position];
             Ok([kappa, interval.value, interval.low, interval.high])
         })
         .collect()

@@ -10,14 +10,11 @@ use super::digits::{self, Change, Coloured, LinearTask};
 use super::experiment::{Scores, logarithms, observe_alphas, ranked};
 use super::methods::{RIDGED, all_arms};
 use super::network::{Epoch, Network, train};
-use super::pictures;
+use super::pictures::{self, Judged};
 use super::select::Selector;
 
 /// Data set with the digits.
 pub(crate) const DIGITS: &str = "mnist-10k";
-
-/// A method with its accuracies: colours reversed, colours as in training.
-type Judged = (String, f64, f64);
 
 /// Both models on one colouring; `None` where the digits are not here.
 ///

@@ -198,8 +198,8 @@ pub fn accuracy(digits: &Digits, agreement: f64, mut score: impl FnMut(usize, us
 pub fn shown(digits: &Digits, of: &Coloured, count: usize, stream: Stream) -> (Vec<Vec<u8>>, Vec<String>) {
     let (changes, _) = of.changes(stream);
     let (mut pixels, mut captions) = (Vec::new(), Vec::new());
-    for k in 0..count.min(of.images.len()) {
-        for (change, what) in [(Change::NONE, "raw"), (changes[k], "changed")] {
+    for (k, changed) in changes.into_iter().enumerate().take(count) {
+        for (change, what) in [(Change::NONE, "raw"), (changed, "changed")] {
             pixels.push(painted(digits.image(of.images[k]), of.colours[k], change));
             let label = if of.labels[k] > 0.0 { "odd" } else { "even" };
             captions.push(format!("{label}, {what}"));

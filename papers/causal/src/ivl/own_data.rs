@@ -325,8 +325,8 @@ impl Read {
         }
         let of = |column: &Vec<Option<f64>>| kept.iter().filter_map(|&i| column[i]).collect();
         let columns = names.into_iter().zip(columns.iter().map(of)).collect();
-        let clusters =
-            clusters.map(|names| numbered(kept.iter().filter_map(|&i| names[i].clone()).collect()));
+        let clusters = clusters
+            .map(|names| numbered(&kept.iter().filter_map(|&i| names[i].clone()).collect::<Vec<_>>()));
         Ok(Self { columns, clusters, rows: kept.len(), dropped })
     }
 
@@ -382,8 +382,8 @@ impl Read {
 }
 
 /// Names as numbers, in the order of the names.
-fn numbered(names: Vec<String>) -> Vec<usize> {
-    let mut distinct = names.clone();
+fn numbered(names: &[String]) -> Vec<usize> {
+    let mut distinct = names.to_vec();
     distinct.sort();
     distinct.dedup();
     names.iter().map(|n| distinct.binary_search(n).unwrap_or(0)).collect()

@@ -6,6 +6,9 @@ use ream_stats::descriptive;
 use super::curves::Curve;
 use super::optical::{Averaged, Experiment};
 
+/// A method with its accuracies: colours reversed, colours as in training.
+pub(crate) type Judged = (String, f64, f64);
+
 fn with_band(mut panel: Panel, curve: &Curve) -> Panel {
     panel = panel.layer(Layer::band(&curve.arm, curve.x.clone(), curve.low.clone(), curve.high.clone()));
     panel.layer(Layer::line(&curve.arm, curve.x.clone(), curve.mean.clone()))
@@ -102,7 +105,7 @@ pub(crate) fn digits(pixels: Vec<Vec<u8>>, captions: Vec<String>, side: usize) -
 
 /// Accuracy under reversed colour.
 #[must_use]
-pub(crate) fn accuracies(panels: &[(&str, Vec<(String, f64, f64)>)]) -> Figure {
+pub(crate) fn accuracies(panels: &[(&str, Vec<Judged>)]) -> Figure {
     let description = "Share of right labels on test digits, first seed: with colours as in training, and with colours reversed. A \
                        quarter of the labels is turned, so that 0.75 is the most that shape allows.";
     let mut figure = Figure::new("Coloured digits: accuracy", description);

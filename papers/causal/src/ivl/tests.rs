@@ -314,7 +314,8 @@ fn two_environment_fits_are_minima_of_what_they_say() {
         let [a, b] = risks(h);
         0.5 * (a + b) + 2.0 * 0.25 * (a - b) * (a - b)
     };
-    let cases: [(DVector<f64>, &dyn Fn(&DVector<f64>) -> f64); 3] = [
+    type Value<'a> = &'a dyn Fn(&DVector<f64>) -> f64;
+    let cases: [(DVector<f64>, Value<'_>); 3] = [
         (both.group_dro(), &largest),
         (both.minimax_rex(-1.0), &extrapolated),
         (both.variance_rex(2.0), &variance),

@@ -164,7 +164,8 @@ fn every_error_is_one_sentence_that_names_the_place() {
     let mine = wages(1.0, 200);
     let error =
         |change: &dyn Fn(&mut Config)| load(&config(|c| change(c)), &mine.path).unwrap_err().to_string();
-    let cases: [(&dyn Fn(&mut Config), &[&str]); 17] = [
+    type Case<'a> = (&'a dyn Fn(&mut Config), &'a [&'a str]);
+    let cases: [Case<'_>; 17] = [
         (&|c| c.outcome = None, &["outcome", "y, x, z1"]),
         (&|c| c.treatments.clear(), &["treatments"]),
         (&|c| c.outcome = Some("yy".into()), &["no column `yy`", "did you mean `y`"]),
