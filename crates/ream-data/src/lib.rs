@@ -30,6 +30,7 @@ pub mod compas;
 pub mod diabetes;
 pub mod digits;
 pub mod german;
+pub mod mnist;
 pub mod shakespeare;
 pub mod sword;
 pub mod vader;

@@ -8,7 +8,7 @@
 //! | [`multiplier`] | multiplier bootstrap of curves: uniform bands, tests of whole curves |
 //! | [`rank`] | Pearson, Spearman, Kendall's tau-b |
 //! | [`metrics`] | AUC, log loss, Brier score, calibration |
-//! | [`linear`] | least squares (weighted or not) with robust standard errors; ridge |
+//! | [`linear`] | least squares (weighted or not) with robust standard errors; ridge, lasso |
 //! | [`instrumental`] | 2SLS, LIML, k-class, anchor regression, IVL; first stage, Anderson-Rubin sets, tests |
 //! | [`local_polynomial`] | local polynomials at a point (equivalent kernels), data-driven bandwidths |
 //! | [`regression_discontinuity`] | jump at a cutoff with bias correction and robust intervals |

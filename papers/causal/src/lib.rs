@@ -2,6 +2,7 @@
 
 pub mod debias_map;
 pub mod info_bounds;
+pub mod ivl;
 pub mod lc_alpacaeval;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
@@ -14,6 +15,8 @@ pub fn family() -> ream_lab::FamilyPapers {
         systems: vec![
             ream_lab::AnySystem::new::<debias_map::DebiasMap>(),
             ream_lab::AnySystem::new::<info_bounds::InfoBounds>(),
+            ream_lab::AnySystem::new::<ivl::Ivl>(),
+            ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>(),
             ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>(),
         ],
     }
