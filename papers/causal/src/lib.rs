@@ -17,7 +17,6 @@ pub fn family() -> ream_lab::FamilyPapers {
             ream_lab::AnySystem::new::<info_bounds::InfoBounds>(),
             ream_lab::AnySystem::new::<ivl::Ivl>(),
             ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>(),
-            ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>(),
         ],
     }
 }
