@@ -174,7 +174,7 @@ impl Config {
                 judged: 2000,
                 forced: 400,
                 outputs: 500,
-                training: training.clone(),
+                training: Settings { likelihood_rate: 3e-4, gradient_rate: 2e-4, ..training.clone() },
             },
             large: Large {
                 enabled: true,
