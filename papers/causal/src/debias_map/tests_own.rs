@@ -210,7 +210,7 @@ fn features_are_cross_fitted() {
 #[test]
 fn a_dependent_column_is_warned_of() {
     let files = Files::new();
-    let own = Own { test: vec!["urban".into()], ..Own::default() };
+    let own = Own { test: vec!["urban".into()], output: Some(files.text("tested")), ..Own::default() };
     let told = run(&config(own), &files.path("calibration.csv"));
     assert!(
         told.warnings().iter().any(|w| w.contains("by another way than through the outcome")),
@@ -218,6 +218,10 @@ fn a_dependent_column_is_warned_of() {
         told.warnings()
     );
     assert!(table(&told, "The corrected map").rows.len() == 600);
+    // The card tells later trials.
+    let own = Own { card: Some(files.text("tested/card.json")), ..Own::default() };
+    let later = run(&config(own), &files.path("trial.csv"));
+    assert_eq!(later.warnings(), told.warnings());
     // As a treatment that is an input of the predictor.
     let own =
         Own { features: vec!["height".into(), "urban".into()], treatment: "urban".into(), ..Own::default() };
