@@ -188,7 +188,7 @@ pub fn run(config: &Config, file: &Path, run: &mut Run) -> Result<()> {
         Some(table) => draw_corrections(
             &table.sample,
             &config.replicate_settings(),
-            config.bootstrap,
+            config.own.bootstrap,
             run.stream("calibration"),
         )?,
         None => loaded.replicates.clone(),
@@ -200,7 +200,7 @@ pub fn run(config: &Config, file: &Path, run: &mut Run) -> Result<()> {
             run.warn("the card holds no bootstrap samples: the linear correction has its delta-method error, the others have none");
         }
         let rows = effects(config, &loaded.card, &replicates, trial, run)?;
-        written.push(effect_table(config, &loaded, trial, &rows));
+        written.push(effect_table(config, &loaded, replicates.len(), trial, &rows));
         let told: Vec<pictures::Told> = rows
             .iter()
             .map(|r| pictures::Told {
@@ -270,7 +270,13 @@ fn effects(
     Ok(rows)
 }
 
-fn effect_table(config: &Config, loaded: &Loaded, trial: &TrialTable, rows: &[Row]) -> Table {
+fn effect_table(
+    config: &Config,
+    loaded: &Loaded,
+    replicates: usize,
+    trial: &TrialTable,
+    rows: &[Row],
+) -> Table {
     let own = &config.own;
     let tail = (1.0 - own.level) / 2.0;
     let ends = [tail, 1.0 - tail].map(|p| {
@@ -317,7 +323,7 @@ fn effect_table(config: &Config, loaded: &Loaded, trial: &TrialTable, rows: &[Ro
         c.line.slope,
         loaded.card.line_errors[1],
         c.sigma,
-        config.bootstrap,
+        replicates,
         if loaded.card.clusters.is_some() { "areas" } else { "rows" },
         if trial.treatment.clusters.is_some() { "areas" } else { "units" },
     );

@@ -67,7 +67,8 @@ impl Files {
 }
 
 fn config(own: Own) -> Config {
-    Config { own, bootstrap: 100, ..Config::smoke() }
+    let bootstrap = if own.bootstrap == Own::default().bootstrap { 100 } else { own.bootstrap };
+    Config { own: Own { bootstrap, ..own }, ..Config::smoke() }
 }
 
 fn run(config: &Config, file: &Path) -> Run {
@@ -158,8 +159,8 @@ fn a_trial_is_corrected_and_written() {
 fn every_estimator_runs_and_maps_are_joined() {
     let files = Files::new();
     for estimator in [Estimator::DifferenceInMeans, Estimator::Ols, Estimator::Ipw, Estimator::Aipw] {
-        let own = Own { estimator, covariates: vec!["age".into()], ..files.with_trial() };
-        let config = Config { bootstrap: 10, ..config(own) };
+        let own = Own { estimator, covariates: vec!["age".into()], bootstrap: 10, ..files.with_trial() };
+        let config = config(own);
         let told = run(&config, &files.path("calibration.csv"));
         let [value, ..] = row(table(&told, "Effect of"), "lcc", "delta");
         assert!((value / files.truth - 1.0).abs() < 0.25, "{estimator:?} {value}");
