@@ -455,8 +455,25 @@ pub struct CardFile {
     pub clusters: Option<usize>,
     /// What a reader must know.
     pub warnings: Vec<String>,
+    /// Columns that were tested: do predictions answer to them once the truth is held equal?
+    #[serde(default)]
+    pub checks: Vec<Check>,
     /// Corrections of bootstrap samples of the calibration clusters, for the standard errors of later trials.
     pub replicates: Vec<ReplicateFile>,
+}
+
+/// A test of independence given the truth, in a card's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// The column.
+    pub column: String,
+    /// Its coefficient in the regression of predictions on truth and column.
+    pub coefficient: f64,
+    /// The coefficient's standard error.
+    pub se: f64,
+    /// Whether the column is an input of the predictor, where that is known.
+    pub is_input: bool,
 }
 
 /// A bootstrap sample's correction in a card's file.
@@ -510,6 +527,7 @@ impl CardFile {
             rows: card.rows,
             clusters: card.clusters,
             warnings: card.warnings.clone(),
+            checks: Vec::new(),
             replicates: replicates.iter().map(replicate).collect(),
         }
     }

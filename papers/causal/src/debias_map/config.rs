@@ -33,7 +33,7 @@ pub struct Config {
     pub bias_penalties: Vec<f64>,
     /// Numbers of fresh labels of prediction-powered inference.
     pub labels: Vec<usize>,
-    /// Bootstrap samples B.
+    /// Bootstrap samples B on each map of the experiment.
     pub bootstrap: usize,
     /// Places of the analytic cases.
     pub analytic: usize,
@@ -94,6 +94,8 @@ pub struct Own {
     pub se: ErrorKind,
     /// Level of intervals.
     pub level: f64,
+    /// Bootstrap samples of your card and trial.
+    pub bootstrap: usize,
     /// Folder for map.csv, card.json and the table of effects (CSV, JSON, Markdown, LaTeX).
     pub output: Option<String>,
 }
@@ -121,6 +123,7 @@ impl Default for Own {
             estimator: Estimator::DifferenceInMeans,
             se: ErrorKind::Auto,
             level: 0.95,
+            bootstrap: 500,
             output: None,
         }
     }
@@ -173,7 +176,6 @@ impl Config {
             steps: 40,
             bootstrap: 60,
             analytic: 20_000,
-            points: 128,
             ..Self::default()
         }
     }
@@ -191,6 +193,7 @@ impl Config {
         Invalid::unless_in("bootstrap", self.bootstrap, 2..=100_000)?;
         Invalid::unless_in("analytic", self.analytic, 1000..=10_000_000)?;
         Invalid::unless_in("points", self.points, 16..=100_000)?;
+        Invalid::unless_in("own.bootstrap", self.own.bootstrap, 2..=100_000)?;
         Invalid::unless_in("own.level", self.own.level, 0.5..=0.999)?;
         if self.own.folds != 0 {
             Invalid::unless_in("own.folds", self.own.folds, 2..=100)?;

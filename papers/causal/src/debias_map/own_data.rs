@@ -21,7 +21,7 @@ use ream_data::Table as Columns;
 use ream_lab::{Cell, Error, Invalid, Result, Run, Table};
 use ream_stats::Estimate;
 
-use super::card::{Card, CardFile, Correction, Method};
+use super::card::{Card, CardFile, Check, Correction, Method};
 use super::config::Config;
 use super::effects::{Effect, Independence, dependence_warning, estimate, independence};
 use super::experiment::rounded;
@@ -44,7 +44,7 @@ pub struct Loaded {
     /// Bootstrap corrections of a card made before.
     replicates: Vec<Correction>,
     trial: Option<TrialTable>,
-    tests: Vec<(String, Independence, bool)>,
+    tests: Vec<Tested>,
 }
 
 /// Reads and checks the tables that the configuration names; `file` is the calibration table, or the trial where there is a card.
@@ -57,9 +57,9 @@ pub fn load(config: &Config, file: &Path) -> Result<Loaded> {
     let table = Columns::open(file)?;
     if let Some(path) = &own.card {
         own_tables::check_columns(own, &[&table])?;
-        let (card, replicates) = read_card(Path::new(path))?;
+        let (card, replicates, tests) = read_card(Path::new(path))?;
         let trial = own_tables::trial(own, &table, None)?;
-        let loaded = Loaded { card, calibration: None, replicates, trial: Some(trial), tests: Vec::new() };
+        let loaded = Loaded { card, calibration: None, replicates, trial: Some(trial), tests };
         return loaded.checked();
     }
     let trial_table = own.trial.as_ref().map(|path| Columns::open(Path::new(path))).transpose()?;
@@ -97,14 +97,22 @@ pub fn load(config: &Config, file: &Path) -> Result<Loaded> {
     Loaded { card, calibration: Some(calibration), replicates: Vec::new(), trial, tests }.checked()
 }
 
-fn read_card(path: &Path) -> Result<(Card, Vec<Correction>)> {
+/// A column with its test, and whether it is an input of the predictor.
+type Tested = (String, Independence, bool);
+
+fn read_card(path: &Path) -> Result<(Card, Vec<Correction>, Vec<Tested>)> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| Error::Input(format!("cannot read {}: {e}", path.display())))?;
     let file: CardFile = serde_json::from_str(&text).map_err(|e| {
         let wanted = "a card as own.output writes it (card.json)";
         Error::from(Invalid::new(path.display().to_string(), wanted, e.to_string()))
     })?;
-    file.open()
+    let tests = file.checks.iter();
+    let tests = tests
+        .map(|c| (c.column.clone(), Independence { coefficient: c.coefficient, se: c.se }, c.is_input))
+        .collect();
+    let (card, replicates) = file.open()?;
+    Ok((card, replicates, tests))
 }
 
 impl Loaded {
@@ -124,6 +132,18 @@ impl Loaded {
             return Err(Invalid::new("the trial's predictions", wanted, got).into());
         }
         Ok(self)
+    }
+
+    /// The card as a file, with what was tested.
+    fn card_file(&self, replicates: &[Correction]) -> CardFile {
+        let check = |(column, test, is_input): &Tested| Check {
+            column: column.clone(),
+            coefficient: test.coefficient,
+            se: test.se,
+            is_input: *is_input,
+        };
+        let checks = self.tests.iter().map(check).collect();
+        CardFile { checks, ..CardFile::of(&self.card, replicates) }
     }
 
     /// What a reader of the results must know.
@@ -168,7 +188,7 @@ pub fn run(config: &Config, file: &Path, run: &mut Run) -> Result<()> {
         Some(table) => draw_corrections(
             &table.sample,
             &config.replicate_settings(),
-            config.bootstrap,
+            config.own.bootstrap,
             run.stream("calibration"),
         )?,
         None => loaded.replicates.clone(),
@@ -180,7 +200,7 @@ pub fn run(config: &Config, file: &Path, run: &mut Run) -> Result<()> {
             run.warn("the card holds no bootstrap samples: the linear correction has its delta-method error, the others have none");
         }
         let rows = effects(config, &loaded.card, &replicates, trial, run)?;
-        written.push(effect_table(config, &loaded, trial, &rows));
+        written.push(effect_table(config, &loaded, replicates.len(), trial, &rows));
         let told: Vec<pictures::Told> = rows
             .iter()
             .map(|r| pictures::Told {
@@ -201,10 +221,9 @@ pub fn run(config: &Config, file: &Path, run: &mut Run) -> Result<()> {
         run.table(table.clone());
     }
     run.table(shortened(&map));
-    let brief = CardFile::of(&loaded.card, &[]);
-    run.sample("card.json (without its bootstrap samples)", &json(&brief)?);
+    run.sample("card.json (without its bootstrap samples)", &json(&loaded.card_file(&[]))?);
     if let Some(folder) = &config.own.output {
-        write(Path::new(folder), &written, &map, &CardFile::of(&loaded.card, &replicates))?;
+        write(Path::new(folder), &written, &map, &loaded.card_file(&replicates))?;
     }
     Ok(())
 }
@@ -251,7 +270,13 @@ fn effects(
     Ok(rows)
 }
 
-fn effect_table(config: &Config, loaded: &Loaded, trial: &TrialTable, rows: &[Row]) -> Table {
+fn effect_table(
+    config: &Config,
+    loaded: &Loaded,
+    replicates: usize,
+    trial: &TrialTable,
+    rows: &[Row],
+) -> Table {
     let own = &config.own;
     let tail = (1.0 - own.level) / 2.0;
     let ends = [tail, 1.0 - tail].map(|p| {
@@ -298,7 +323,7 @@ fn effect_table(config: &Config, loaded: &Loaded, trial: &TrialTable, rows: &[Ro
         c.line.slope,
         loaded.card.line_errors[1],
         c.sigma,
-        config.bootstrap,
+        replicates,
         if loaded.card.clusters.is_some() { "areas" } else { "rows" },
         if trial.treatment.clusters.is_some() { "areas" } else { "units" },
     );

@@ -67,7 +67,8 @@ impl Files {
 }
 
 fn config(own: Own) -> Config {
-    Config { own, bootstrap: 100, ..Config::smoke() }
+    let bootstrap = if own.bootstrap == Own::default().bootstrap { 100 } else { own.bootstrap };
+    Config { own: Own { bootstrap, ..own }, ..Config::smoke() }
 }
 
 fn run(config: &Config, file: &Path) -> Run {
@@ -158,8 +159,8 @@ fn a_trial_is_corrected_and_written() {
 fn every_estimator_runs_and_maps_are_joined() {
     let files = Files::new();
     for estimator in [Estimator::DifferenceInMeans, Estimator::Ols, Estimator::Ipw, Estimator::Aipw] {
-        let own = Own { estimator, covariates: vec!["age".into()], ..files.with_trial() };
-        let config = Config { bootstrap: 10, ..config(own) };
+        let own = Own { estimator, covariates: vec!["age".into()], bootstrap: 10, ..files.with_trial() };
+        let config = config(own);
         let told = run(&config, &files.path("calibration.csv"));
         let [value, ..] = row(table(&told, "Effect of"), "lcc", "delta");
         assert!((value / files.truth - 1.0).abs() < 0.25, "{estimator:?} {value}");
@@ -210,7 +211,7 @@ fn features_are_cross_fitted() {
 #[test]
 fn a_dependent_column_is_warned_of() {
     let files = Files::new();
-    let own = Own { test: vec!["urban".into()], ..Own::default() };
+    let own = Own { test: vec!["urban".into()], output: Some(files.text("tested")), ..Own::default() };
     let told = run(&config(own), &files.path("calibration.csv"));
     assert!(
         told.warnings().iter().any(|w| w.contains("by another way than through the outcome")),
@@ -218,6 +219,10 @@ fn a_dependent_column_is_warned_of() {
         told.warnings()
     );
     assert!(table(&told, "The corrected map").rows.len() == 600);
+    // The card tells later trials.
+    let own = Own { card: Some(files.text("tested/card.json")), ..Own::default() };
+    let later = run(&config(own), &files.path("trial.csv"));
+    assert_eq!(later.warnings(), told.warnings());
     // As a treatment that is an input of the predictor.
     let own =
         Own { features: vec!["height".into(), "urban".into()], treatment: "urban".into(), ..Own::default() };
