@@ -1,5 +1,6 @@
 //! Recorded workloads: raw numbers, versions and commands under `benches/runs/<date>-<machine>/`.
 
+mod causal;
 mod lm;
 pub(crate) mod nn;
 mod search;
@@ -57,14 +58,15 @@ struct Machine {
     load_before: String,
 }
 
-const SUITES: [&str; 9] = ["build", "start-up", "overhead", "smoke", "full", NN, LM, SEARCH, WEB];
+const SUITES: [&str; 10] = ["build", "start-up", "overhead", "smoke", "full", NN, LM, SEARCH, WEB, CAUSAL];
 
 /// Suites that have a module of their own, and run only when they are named.
 const NN: &str = "nn";
 const LM: &str = "lm";
 const SEARCH: &str = "search";
 const WEB: &str = "web";
-const OWN: [&str; 4] = [NN, LM, SEARCH, WEB];
+const CAUSAL: &str = "causal";
+const OWN: [&str; 5] = [NN, LM, SEARCH, WEB, CAUSAL];
 
 /// Runs suites and writes one JSON file for each.
 pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Result<()> {
@@ -89,6 +91,12 @@ pub(crate) fn run(wanted: &[String], repeat: usize, neural: &nn::Options) -> Res
     if wanted.iter().any(|w| w == WEB) {
         let (folder, load_before) = (folder()?, load());
         write(&folder.join("web.json"), WEB, web::measure()?, load_before)?;
+    }
+    if wanted.iter().any(|w| w == CAUSAL) {
+        let (folder, load_before) = (folder()?, load());
+        let file = if neural.only.is_empty() { "causal.json" } else { "causal-trial.json" };
+        let report = causal::measure(&neural.only, neural.blocks)?;
+        write(&folder.join(file), CAUSAL, report, load_before)?;
     }
     if wanted.iter().all(|w| OWN.contains(&w.as_str())) && !wanted.is_empty() {
         return Ok(());

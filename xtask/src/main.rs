@@ -33,18 +33,18 @@ enum Task {
     },
     /// Recorded workloads; writes a folder under benches/runs
     Bench {
-        /// Which suites: build, start-up, overhead, smoke, full, nn, lm, search, web; start-up, overhead and smoke when none is named
+        /// Which suites: build, start-up, overhead, smoke, full, nn, lm, search, web, causal; start-up, overhead and smoke when none is named
         suites: Vec<String>,
         /// How often each workload runs
         #[arg(long, default_value_t = 5)]
         repeat: usize,
-        /// nn: only these workloads, for instance gpt,vqae; search: only these parts of quality,time,growth
+        /// nn, causal: only these workloads, for instance gpt,vqae; search: only these parts of quality,time,growth
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
         /// nn: who else takes the same steps: torch, torch-1-thread, torch-compile
         #[arg(long, value_delimiter = ',', default_value = "torch")]
         rivals: Vec<String>,
-        /// nn, lm: blocks of theirs, ours, ours, theirs; ten or more are a measurement
+        /// nn, lm, causal: blocks of theirs, ours, ours, theirs; ten or more are a measurement
         #[arg(long, default_value_t = 10)]
         blocks: usize,
     },

@@ -148,3 +148,57 @@ proptest! {
         }
     }
 }
+
+/// Files that pandas wrote: `tests/stata/make.py`.
+fn stata(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/stata").join(name)
+}
+
+#[test]
+fn stata_files_are_read() {
+    for release in ["114", "117", "118"] {
+        let table = Table::open(&stata(&format!("{release}.dta"))).unwrap();
+        assert_eq!(
+            table.names(),
+            ["i8", "i16", "i32", "f32", "f64", "name", "arm", "day", "arm.label"],
+            "{release}"
+        );
+        let numbers = |name: &str| table.numbers_or_missing(name).unwrap();
+        assert_eq!(numbers("i8"), [Some(1.0), Some(-2.0), Some(3.0)], "{release}");
+        assert_eq!(numbers("i16"), [Some(1000.0), Some(-2000.0), Some(3000.0)], "{release}");
+        assert_eq!(numbers("i32"), [Some(1e5), Some(-2e5), Some(3e5)], "{release}");
+        assert_eq!(numbers("f32"), [Some(f64::from(0.1f32)), None, Some(-2.5)], "{release}");
+        assert_eq!(numbers("f64"), [Some(0.1), Some(1e-300), None], "{release}");
+        assert_eq!(table.texts("name").unwrap(), [Some("ann".to_owned()), Some("b,ob".to_owned()), None]);
+        assert_eq!(numbers("arm"), [Some(0.0), Some(1.0), Some(0.0)], "{release}");
+        let label = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            table.texts("arm.label").unwrap(),
+            ["control", "treated", "control"].map(label),
+            "{release}"
+        );
+        assert_eq!(numbers("day"), [Some(1.0), Some(14610.0), Some(-1.0)], "days since 1960");
+    }
+}
+
+#[test]
+fn broken_stata_files_are_errors() {
+    let folder = Folder::new();
+    for release in ["114", "117", "118"] {
+        let whole = std::fs::read(stata(&format!("{release}.dta"))).unwrap();
+        for length in (0..whole.len() - 40).step_by(7) {
+            // Labels stand last: without them there may be a table, but never one without its rows.
+            if let Ok(table) = Table::open(&folder.file("cut.dta", &whole[..length])) {
+                assert_eq!(table.rows(), 3, "{release}: cut to {length} bytes");
+            }
+        }
+        for place in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[place] ^= 0x55;
+            // Any table or any error, but no panic.
+            drop(Table::open(&folder.file("changed.dta", changed)));
+        }
+    }
+    let error = Table::open(&folder.file("text.dta", "x,y\n1,2\n")).unwrap_err().to_string();
+    assert!(error.contains("text.dta") && error.contains("cannot be read as Stata"), "{error}");
+}

@@ -8,12 +8,14 @@
 //! | [`multiplier`] | multiplier bootstrap of curves: uniform bands, tests of whole curves |
 //! | [`rank`] | Pearson, Spearman, Kendall's tau-b |
 //! | [`metrics`] | AUC, log loss, Brier score, calibration |
-//! | [`linear`] | least squares (weighted or not) with robust standard errors; ridge |
+//! | [`linear`] | least squares (weighted or not) with robust standard errors; ridge, lasso |
 //! | [`instrumental`] | 2SLS, LIML, k-class, anchor regression, IVL; first stage, Anderson-Rubin sets, tests |
 //! | [`local_polynomial`] | local polynomials at a point (equivalent kernels), data-driven bandwidths |
 //! | [`regression_discontinuity`] | jump at a cutoff with bias correction and robust intervals |
 //! | [`treatment`] | differences in means, Hajek and augmented inverse-probability weights |
+//! | [`off_policy`] | value of a policy from the log of another: inverse propensities, self-normalised, direct, doubly robust |
 //! | [`glm`] | logistic regression of responses in `[0, 1]`, with L2 or L1 |
+//! | [`sparse_logistic`] | logistic regression with L2 on sparse rows |
 //! | [`covariance`] | classical, HC0 to HC3 and cluster covariances |
 //! | [`cross_fit`] | folds and out-of-fold predictions |
 //! | [`chi_square`] | the chi-square test of counts against a law |
@@ -114,9 +116,11 @@ pub mod metrics;
 pub mod minimise;
 pub mod monotone;
 pub mod multiplier;
+pub mod off_policy;
 mod qr;
 pub mod rank;
 pub mod regression_discontinuity;
+pub mod sparse_logistic;
 pub mod spectral;
 mod sum;
 pub mod treatment;

@@ -1,4 +1,4 @@
-//! Least squares, weighted least squares and ridge regression.
+//! Least squares, weighted least squares, ridge regression and the lasso.
 //!
 //! Fits go through an orthonormal basis of the design (QR), never through the normal equations. Above 4,096 rows the QR goes
 //! block by block, in memory of a block for each thread and one number for each row beside the data.
@@ -25,8 +25,10 @@ use crate::qr::Basis;
 use crate::sum::{chunked, compensated, dot, exact_residual};
 use nalgebra::DMatrix;
 
+mod lasso;
 mod ridge;
 mod tall;
+pub use lasso::{Lasso, LassoFit};
 pub use ridge::{RidgeChoice, RidgeFit, ridge, ridge_by_column, ridge_gcv, ridge_held_out};
 
 /// A least-squares fit with its inference.

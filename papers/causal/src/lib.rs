@@ -1,6 +1,8 @@
 //! Papers of the causal family.
 
+pub mod debias_map;
 pub mod info_bounds;
+pub mod ivl;
 pub mod lc_alpacaeval;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
@@ -11,7 +13,9 @@ pub fn family() -> ream_lab::FamilyPapers {
     ream_lab::FamilyPapers {
         papers: PAPERS,
         systems: vec![
+            ream_lab::AnySystem::new::<debias_map::DebiasMap>(),
             ream_lab::AnySystem::new::<info_bounds::InfoBounds>(),
+            ream_lab::AnySystem::new::<ivl::Ivl>(),
             ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>(),
         ],
     }

@@ -180,7 +180,7 @@ fn wanted(only: &[String]) -> Result<Vec<&'static Comparison>> {
 }
 
 /// The machine-wide lock that keeps two measurements apart, the lab's among them.
-fn alone() -> Result<File> {
+pub(super) fn alone() -> Result<File> {
     let path = std::env::temp_dir().join("ream-timing.lock");
     let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     if file.try_lock().is_err() {
@@ -288,7 +288,7 @@ fn compare(comparison: &Comparison, ours: &Side, theirs: &Side, blocks: usize) -
 }
 
 /// Processor time so far, in the clock's ticks.
-struct Ticks {
+pub(super) struct Ticks {
     /// Of all processors, idle or not.
     all: u64,
     /// Of all processors, at work.
@@ -298,7 +298,7 @@ struct Ticks {
 }
 
 impl Ticks {
-    fn now(a: &Worker, b: &Worker) -> Option<Self> {
+    pub(super) fn now(a: &Worker, b: &Worker) -> Option<Self> {
         let text = std::fs::read_to_string("/proc/stat").ok()?;
         // user, nice, system, idle, iowait, irq, softirq, steal
         let times: Vec<u64> =
@@ -309,7 +309,7 @@ impl Ticks {
     }
 
     /// Share of all time since then that was spent on anything but the workers.
-    fn elsewhere(&self, since: &Self) -> f64 {
+    pub(super) fn elsewhere(&self, since: &Self) -> f64 {
         let ours = self.workers.saturating_sub(since.workers);
         let others = self.busy.saturating_sub(since.busy).saturating_sub(ours);
         others as f64 / self.all.saturating_sub(since.all).max(1) as f64

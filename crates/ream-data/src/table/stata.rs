@@ -15,8 +15,12 @@ use crate::error::DataError;
 pub(super) fn read(path: &Path) -> Result<Table, DataError> {
     let mut bytes = Vec::new();
     decompress::open(path)?.read_to_end(&mut bytes).map_err(DataError::io("read", path))?;
+    parse(path, &bytes)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Table, DataError> {
     let broken = |problem: String| DataError::format(path, format!("cannot be read as Stata: {problem}"));
-    let file = if bytes.starts_with(b"<stata_dta>") { tagged(&bytes) } else { untagged(&bytes) };
+    let file = if bytes.starts_with(b"<stata_dta>") { tagged(bytes) } else { untagged(bytes) };
     let file = file.map_err(broken)?;
     let mut table = Table::with_header(path, file.variables.iter().map(|v| v.name.clone()).collect())?;
     let mut labels: Vec<(usize, Column)> = file
@@ -364,9 +368,13 @@ impl File<'_> {
             Storage::Int => whole(i64::from(raw as u16 as i16), 32_740),
             Storage::Word => whole(i64::from(raw as u32 as i32), 2_147_483_620),
             Storage::Float => {
-                // The least missing value is 2^127.
+                // The least missing value is 2^127. All digits: other programs compute with the double that equals it.
                 let value = f32::from_bits(raw as u32);
-                if value >= 1.701_411_8e38 || value.is_nan() { String::new() } else { value.to_string() }
+                if value >= 1.701_411_8e38 || value.is_nan() {
+                    String::new()
+                } else {
+                    f64::from(value).to_string()
+                }
             }
             Storage::Double => {
                 // The least missing value is 2^1023.
@@ -492,10 +500,7 @@ mod tests {
     }
 
     fn open(bytes: &[u8]) -> Result<Table, DataError> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.dta");
-        std::fs::write(&path, bytes).unwrap();
-        Table::open(&path)
+        parse("t.dta".as_ref(), bytes)
     }
 
     #[test]
@@ -506,7 +511,7 @@ mod tests {
             assert_eq!(table.numbers("code").unwrap(), [7.0, 2.0]);
             assert_eq!(table.texts("code.label").unwrap(), [Some("seven".to_owned()), None]);
             assert_eq!(table.texts("name").unwrap(), [Some("café".to_owned()), None]);
-            assert_eq!(table.numbers_or_missing("f").unwrap(), [Some(0.1), None]);
+            assert_eq!(table.numbers_or_missing("f").unwrap(), [Some(f64::from(0.1_f32)), None]);
             assert_eq!(table.numbers_or_missing("d").unwrap(), [Some(-1e-300), None]);
             assert_eq!(table.numbers_or_missing("i").unwrap(), [Some(-5.0), None]);
             assert_eq!(table.numbers_or_missing("l").unwrap(), [Some(70_000.0), None]);

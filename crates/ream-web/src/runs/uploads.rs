@@ -48,12 +48,13 @@ pub(super) enum Kind {
     Jsonl,
     Json,
     Parquet,
+    Stata,
     Png,
     Text,
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::Csv, Kind::Tsv, Kind::Jsonl, Kind::Json, Kind::Parquet, Kind::Png, Kind::Text];
+const KINDS: [Kind; 8] =
+    [Kind::Csv, Kind::Tsv, Kind::Jsonl, Kind::Json, Kind::Parquet, Kind::Stata, Kind::Png, Kind::Text];
 
 impl Kind {
     fn ending(self) -> &'static str {
@@ -63,6 +64,7 @@ impl Kind {
             Self::Jsonl => "jsonl",
             Self::Json => "json",
             Self::Parquet => "parquet",
+            Self::Stata => "dta",
             Self::Png => "png",
             Self::Text => "txt",
         }
@@ -70,7 +72,7 @@ impl Kind {
 
     /// Whether a file of this kind is UTF-8 all through.
     fn is_text(self) -> bool {
-        !matches!(self, Self::Parquet | Self::Png)
+        !matches!(self, Self::Parquet | Self::Stata | Self::Png)
     }
 }
 
@@ -305,6 +307,9 @@ fn sniff(head: &[u8]) -> Result<Kind, String> {
     if head.starts_with(b"PAR1") {
         return Ok(Kind::Parquet);
     }
+    if is_stata(head) {
+        return Ok(Kind::Stata);
+    }
     if head.starts_with(b"\x89PNG\r\n\x1a\n") {
         return Ok(Kind::Png);
     }
@@ -318,11 +323,16 @@ fn sniff(head: &[u8]) -> Result<Kind, String> {
     };
     if text.chars().any(|c| c == '\0') {
         return Err(
-            "wanted CSV, TSV, JSON, JSON lines, Parquet, PNG or plain text in UTF-8, got something else"
+            "wanted CSV, TSV, JSON, JSON lines, Parquet, Stata, PNG or plain text in UTF-8, got something else"
                 .to_owned(),
         );
     }
     Ok(kind_of_text(text.trim_start_matches('\u{feff}')))
+}
+
+/// Releases from 117 on begin with a tag, those before with their number, a byte order and two fixed bytes.
+fn is_stata(head: &[u8]) -> bool {
+    head.starts_with(b"<stata_dta>") || matches!(head, [113..=115, 1 | 2, 1, 0, ..])
 }
 
 fn kind_of_text(text: &str) -> Kind {
@@ -391,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_file_is_what_is_in_it() {
-        let good: [(&[u8], Kind); 11] = [
+        let good: [(&[u8], Kind); 13] = [
             (b"a,b\n1,2\n3,4\n", Kind::Csv),
             (b"\xef\xbb\xbfa,b\n1,2\n", Kind::Csv),
             (b"name,text\nx,\"a, b, c\"\ny,z\n", Kind::Csv),
@@ -401,6 +411,8 @@ mod tests {
             (b"{\n \"a\": 1}\n", Kind::Json),
             (b"[{\"a\": 1}]", Kind::Json),
             (b"PAR1....", Kind::Parquet),
+            (b"<stata_dta><header><release>118", Kind::Stata),
+            (b"\x72\x01\x01\x00\x08", Kind::Stata),
             (b"\x89PNG\r\n\x1a\n....", Kind::Png),
             (b"It was the best of times, it was the worst of times.\nIt was the age of wisdom.\nNo comma, one, two\n", Kind::Text),
         ];

@@ -170,11 +170,11 @@ impl Config {
                 rate_draws: 20_000,
                 regex: r"(?s)\?.*\.\s*\z".to_owned(),
                 length: 24,
-                rejection: 30_000,
+                rejection: 60_000,
                 judged: 2000,
                 forced: 400,
                 outputs: 500,
-                training: training.clone(),
+                training: Settings { likelihood_rate: 3e-4, gradient_rate: 2e-4, ..training.clone() },
             },
             large: Large {
                 enabled: true,

@@ -149,8 +149,9 @@ pub fn likelihood<P: Proposal>(
 }
 
 /// Distributional policy gradient (Parshakova et al., 2019; Khalifa et al., 2021): `KL(g || a')` falls along
-/// `-E_q[ P(y) / q(y) grad log a'(y) ] / Z`. `q` is the proposal itself, renewed whenever `a'` has come closer to `g`. `known` is what earlier
-/// draws say of `Z`: the sum of their `P / q`, and their number.
+/// `-E_q[ P(y) / q(y) grad log a'(y) ] / Z`. `q` begins as the proposal and is renewed whenever `a'` has come closer to `g` on draws that it was
+/// not trained on: those of a round decide before they train, those of the last round only decide. The closer of the two is what comes out.
+/// `known` is what earlier draws say of `Z`: the sum of their `P / q`, and their number.
 ///
 /// # Errors
 /// Those of the laws and of the condition.
@@ -170,51 +171,90 @@ pub fn policy_gradient_to_g<P: Proposal>(
     while done < draws {
         told(done as f64 / draws as f64)?;
         let size = (settings.batch * settings.batches).min(draws - done);
-        let texts = q.draw(size, stream.child(round))?;
-        let mut accepted = Vec::new();
-        for (at, text) in texts.into_iter().enumerate() {
-            if (task.holds)(&text)? {
-                accepted.push((at, text));
-            }
-        }
-        let kept: Vec<Tokens> = accepted.iter().map(|(_, text)| text.clone()).collect();
-        let (log_p, log_q) = (task.base.score(&kept)?, q.score(&kept)?);
-        let weights: Vec<f64> = log_p.iter().zip(&log_q).map(|(p, q)| libm::exp(p - q)).collect();
-        sum += weights.iter().sum::<f64>();
+        let accepted = Accepted::draw(&q, task, size, stream.child(round))?;
+        sum += accepted.weights.iter().sum::<f64>();
         number += size as f64;
         (done, round) = (done + size, round + 1);
-        let mut cut = weights.clone();
-        clip(&mut cut, settings.clip);
         let z = sum / number;
-        for batch in 0..size.div_ceil(settings.batch) {
-            let inside: Vec<usize> =
-                (0..kept.len()).filter(|i| accepted[*i].0 / settings.batch == batch).collect();
-            // Draws that break the condition have the weight 0.
-            if inside.is_empty() || z <= 0.0 {
-                continue;
-            }
-            let texts: Vec<Tokens> = inside.iter().map(|i| kept[*i].clone()).collect();
-            let scaled: Vec<f64> = inside.iter().map(|i| cut[*i] / z / settings.batch as f64).collect();
-            step(proposal, &mut adam, &texts, &scaled, task.length)?;
-        }
-        let log_now = proposal.score(&kept)?;
-        let gain: f64 =
-            weights.iter().zip(log_now.iter().zip(&log_q)).map(|(w, (now, q))| w * (now - q)).sum();
-        if gain > 0.0 {
+        let log_now = proposal.score(&accepted.texts)?;
+        looks.push(accepted.look(&log_now, z, done, size));
+        if accepted.prefers(&log_now) {
             q.set(proposal)?;
         }
-        let resolved = effective(&weights) >= super::estimates::FEWEST_EFFECTIVE;
+        if done < draws && z > 0.0 {
+            accepted.train(proposal, &mut adam, task, settings, (size, z))?;
+        }
+    }
+    proposal.set(&q)?;
+    Ok(looks)
+}
+
+/// Draws of `q` that satisfy the condition.
+struct Accepted {
+    /// Their places among all draws.
+    places: Vec<usize>,
+    texts: Vec<Tokens>,
+    log_p: Vec<f64>,
+    log_q: Vec<f64>,
+    /// `P / q`.
+    weights: Vec<f64>,
+}
+
+impl Accepted {
+    fn draw<P: Proposal>(q: &P, task: &Task<'_>, size: usize, stream: Stream) -> Result<Self> {
+        let (mut places, mut texts) = (Vec::new(), Vec::new());
+        for (at, text) in q.draw(size, stream)?.into_iter().enumerate() {
+            if (task.holds)(&text)? {
+                places.push(at);
+                texts.push(text);
+            }
+        }
+        let (log_p, log_q) = (task.base.score(&texts)?, q.score(&texts)?);
+        let weights = log_p.iter().zip(&log_q).map(|(p, q)| libm::exp(p - q)).collect();
+        Ok(Self { places, texts, log_p, log_q, weights })
+    }
+
+    /// Whether a law with these log-probabilities is closer to `g` than `q`: the estimate of `KL(g || q) - KL(g || a')` is above 0.
+    fn prefers(&self, log_now: &[f64]) -> bool {
+        let gains = self.weights.iter().zip(log_now.iter().zip(&self.log_q));
+        gains.map(|(w, (now, q))| w * (now - q)).sum::<f64>() > 0.0
+    }
+
+    fn look(&self, log_now: &[f64], z: f64, done: usize, size: usize) -> Look {
+        let resolved = effective(&self.weights) >= super::estimates::FEWEST_EFFECTIVE;
         let to_proposal = if resolved {
-            let total: f64 = weights.iter().sum();
-            weights.iter().zip(log_p.iter().zip(&log_now)).map(|(w, (p, now))| w * (p - now)).sum::<f64>()
-                / total
-                - libm::log(z)
+            let total: f64 = self.weights.iter().sum();
+            let terms = self.weights.iter().zip(self.log_p.iter().zip(log_now));
+            terms.map(|(w, (p, now))| w * (p - now)).sum::<f64>() / total - libm::log(z)
         } else {
             f64::NAN
         };
-        looks.push(Look { draws: done as f64, to_proposal, acceptance: kept.len() as f64 / size as f64 });
+        Look { draws: done as f64, to_proposal, acceptance: self.texts.len() as f64 / size as f64 }
     }
-    Ok(looks)
+
+    /// One step for each batch that has any of them; draws that break the condition have the weight 0.
+    fn train<P: Proposal>(
+        &self,
+        proposal: &P,
+        adam: &mut Adam,
+        task: &Task<'_>,
+        settings: &Settings,
+        (size, z): (usize, f64),
+    ) -> Result<()> {
+        let mut cut = self.weights.clone();
+        clip(&mut cut, settings.clip);
+        for batch in 0..size.div_ceil(settings.batch) {
+            let inside: Vec<usize> =
+                (0..self.texts.len()).filter(|i| self.places[*i] / settings.batch == batch).collect();
+            if inside.is_empty() {
+                continue;
+            }
+            let texts: Vec<Tokens> = inside.iter().map(|i| self.texts[*i].clone()).collect();
+            let scaled: Vec<f64> = inside.iter().map(|i| cut[*i] / z / settings.batch as f64).collect();
+            step(proposal, adam, &texts, &scaled, task.length)?;
+        }
+        Ok(())
+    }
 }
 
 /// Policy gradient on the reward `b(y) - beta log(a'(y) / a(y))`, on its own draws, advantages normalised over a batch: what training for

@@ -103,7 +103,7 @@ impl Worker {
     }
 
     /// Peak resident bytes.
-    pub(super) fn memory(&mut self) -> Result<u64> {
+    pub(in crate::bench) fn memory(&mut self) -> Result<u64> {
         let value = self.ask("memory")?;
         value.as_u64().ok_or_else(|| format!("{}: memory: not a number: {value}", self.name))
     }
