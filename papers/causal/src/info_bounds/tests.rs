@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ream_lab::{Cell, Preset, Run, System, Table};
 use ream_rand::Stream;
 
-use super::worlds::{Ihdp, SHOWN};
+use super::worlds::{Ihdp, SHOWN, Training};
 use super::{Conditional, Config, InfoBounds, Networks, Study, own_data};
 
 fn smoke() -> Config {
@@ -380,4 +380,19 @@ fn ihdp_is_read_and_its_outcomes_are_hill_s() {
     let treated: Vec<usize> = (0..kept).filter(|i| ihdp.arm[*i] == 1).collect();
     let mean = |v: &[f64]| treated.iter().map(|i| v[*i]).sum::<f64>() / treated.len() as f64;
     assert!((mean(&outcomes.y) - mean(&outcomes.truth)).abs() < 0.6);
+}
+
+/// The treated of the trial stand beside the comparison group; the trial's own control rows only tell the effect.
+#[test]
+fn the_trial_s_treated_stand_beside_the_comparison_group() {
+    let (_one, trial) = write("trial.csv", "treat,re78\n1,900\n1,1100\n0,400\n0,200\n");
+    let (_two, comparison) = write("comparison.csv", "treat,re78\n0,5000\n0,7000\n0,9000\n");
+    let training = Training::load(&trial, &comparison).unwrap();
+    assert_eq!(training.experiment, 700.0);
+    assert_eq!(training.earnings, [900.0, 1100.0, 5000.0, 7000.0, 9000.0]);
+    assert_eq!(training.arm, [1, 1, 0, 0, 0]);
+    let (_three, empty) = write("empty.csv", "treat,re78\n1,900\n");
+    assert!(
+        Training::load(&empty, &comparison).unwrap_err().to_string().contains("an arm of the trial is empty")
+    );
 }
