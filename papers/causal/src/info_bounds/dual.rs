@@ -130,7 +130,7 @@ impl Law {
     /// # Errors
     /// [`StatsError`] for a radius that is negative or not a number; a search that does not end.
     pub fn upper(&self, divergence: Divergence, radius: f64) -> Result<Bound, StatsError> {
-        if !(radius >= 0.0) {
+        if radius.is_nan() || radius < 0.0 {
             return Err(StatsError::Setting {
                 what: "the radius",
                 value: radius,

@@ -149,11 +149,11 @@ mod tests {
         let smoother = Smoother::new(&x, &arm, 1, &phi, None).unwrap();
         let points = Matrix::from_columns(&[vec![-0.8, 0.8]]).unwrap();
         let at = smoother.at(&points, &[0.5, 0.5], &ALL).unwrap();
-        for j in 0..ALL.len() {
+        for (j, d) in ALL.into_iter().enumerate() {
             let [left, right] = [at[0].ends[j], at[1].ends[j]];
-            assert!(left.0 < right.0 - 1.0 && left.1 < right.1 - 1.0, "{:?}", ALL[j]);
-            assert!(left.0 < at[0].mean && at[0].mean < left.1, "{:?}", ALL[j]);
-            assert!(at[0].se[j].1 > 0.0, "{:?} {:?}", ALL[j], at[0].se);
+            assert!(left.0 < right.0 - 1.0 && left.1 < right.1 - 1.0, "{d:?}");
+            assert!(left.0 < at[0].mean && at[0].mean < left.1, "{d:?}");
+            assert!(at[0].se[j].1 > 0.0, "{d:?} {:?}", at[0].se);
         }
         let certain = smoother.at(&points, &[1.0, 1.0], &ALL).unwrap();
         assert!(certain[0].ends.iter().all(|(l, u)| (u - l).abs() < 1e-9));

@@ -329,13 +329,12 @@ impl Best {
         let members = self.losses.len();
         let better: Vec<usize> =
             (0..members).filter(|j| self.waited[*j] < patience && losses[*j] < self.losses[*j]).collect();
-        for j in 0..members {
-            if better.contains(&j) {
-                self.losses[j] = losses[j];
-                self.waited[j] = 0;
-            } else {
-                self.waited[j] += 1;
-            }
+        for waited in &mut self.waited {
+            *waited += 1;
+        }
+        for &j in &better {
+            self.losses[j] = losses[j];
+            self.waited[j] = 0;
         }
         if !better.is_empty() {
             for (kept, param) in self.values.iter_mut().zip(params) {

@@ -17,7 +17,7 @@ use super::divergence::{Divergence, ipm_bound, mmd_bound};
 use super::dual::Law;
 use super::experiment::{GAMMAS, MANSKI_NOTE, Ribbon, stats};
 use super::kernel::{AtPoint, Smoother};
-use super::learner::{Learned, Problem, learn};
+use super::learner::{Learned, Problem, learn_rows};
 use super::marginal::{self, Arm, Ends, Replicate, Rows, aggregate, bootstrap, limits, replicate_errors};
 use super::pictures;
 use super::propensity::{LEAST, MOST_LEVELS, Model, Propensities, Treatment, cross_fitted};
@@ -332,6 +332,10 @@ fn read_range(
 /// # Errors
 /// See [`load`]; fits that fail; cancelled.
 pub fn run(config: &Config, file: &Path, run: &mut Run) -> Result<()> {
+    // Nothing here is a simulation: more seeds would only repeat it with other folds.
+    if !run.is_first_seed() {
+        return Ok(());
+    }
     let own = load(config, file)?;
     run.progress(0.02, "bounds without covariates")?;
     let rows =
@@ -412,15 +416,20 @@ fn joined_name(config: &Config, k: usize) -> String {
     if config.k == 0 { format!("k-agg (k = {k})") } else { format!("order k = {k}") }
 }
 
+/// What a resample says of a quantity for a divergence.
+type OfReplicate<'a> = Box<dyn Fn(&Replicate, usize) -> (f64, f64) + 'a>;
+/// What bounds of levels say of a quantity.
+type OfArms<'a> = Box<dyn Fn(&dyn Fn(&Arm) -> (f64, f64)) -> (f64, f64) + 'a>;
+
 /// A number that is bounded: a level's mean, or a difference of two.
 struct Quantity<'a> {
     name: String,
     /// Ends for each divergence.
     ends: Vec<Ends>,
     /// The same from a resample.
-    replicate: Box<dyn Fn(&Replicate, usize) -> (f64, f64) + 'a>,
+    replicate: OfReplicate<'a>,
     /// The same from bounds that are not divergences'.
-    other: Box<dyn Fn(&dyn Fn(&Arm) -> (f64, f64)) -> (f64, f64) + 'a>,
+    other: OfArms<'a>,
 }
 
 fn quantities<'a>(own: &'a Own, arms: &'a [Arm]) -> Vec<Quantity<'a>> {
@@ -633,7 +642,7 @@ fn by_networks(
     let problem = Problem { x, arm: &own.arm, levels, phi: &own.phi, weights: own.weights.as_deref() };
     let seed = run.stream("networks").at(0).next_u64() >> 1;
     let settings = config.networks.settings();
-    let learned = learn(&problem, propensities, x, &config.divergences, config.debiased, &settings, seed)?;
+    let learned = learn_rows(&problem, propensities, &config.divergences, config.debiased, &settings, seed)?;
     for (d, share) in config.divergences.iter().zip(&learned.outside) {
         if *share > MUCH_OUTSIDE {
             run.warn(format!(
@@ -692,7 +701,7 @@ fn average_table(
         }
     }
     table.note = format!(
-        "{} folds; standard errors from cross-fitted influence values. `low` and `high` hold the number itself with probability {} (Imbens & Manski, 2004). Where lower \
+        "{} folds; standard errors from cross-fitted influence values, without what the choice of the largest outcome adds. `low` and `high` hold the number itself with probability {} (Imbens & Manski, 2004). Where lower \
          lies above upper the ends cross, and `low` and `high` are moved out from each.",
         config.folds, config.level
     );

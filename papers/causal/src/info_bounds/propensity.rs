@@ -287,8 +287,8 @@ mod tests {
                 (0..1200).map(|i| (fitted.rows[2 * i + 1] - truth[i]).abs()).sum::<f64>() / 1200.0;
             assert!(error < most, "{model:?} {error}");
             // The fit without fold k is asked for the points of fold k: the same number.
-            for i in 0..1200 {
-                assert_eq!(fitted.rows[2 * i + 1], fitted.points[folds[i]][2 * i + 1]);
+            for (i, fold) in folds.iter().enumerate() {
+                assert_eq!(fitted.rows[2 * i + 1], fitted.points[*fold][2 * i + 1]);
                 assert!((fitted.rows[2 * i] + fitted.rows[2 * i + 1] - 1.0).abs() < 1e-12);
             }
         }

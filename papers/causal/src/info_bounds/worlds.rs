@@ -264,10 +264,10 @@ fn smooth(x: &Matrix, values: &[f64]) -> Vec<f64> {
     (0..n)
         .map(|i| {
             let (mut sum, mut total) = (0.0, 0.0);
-            for j in 0..n {
+            for (j, value) in values.iter().enumerate() {
                 let distance: f64 = x.row(i).iter().zip(x.row(j)).map(|(a, b)| (a - b) * (a - b)).sum();
                 let weight = libm::exp(scale * distance);
-                sum += weight * values[j];
+                sum += weight * value;
                 total += weight;
             }
             sum / total
