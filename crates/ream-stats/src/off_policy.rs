@@ -210,7 +210,7 @@ mod tests {
     use ream_rand::Stream;
 
     /// Three actions, rewards that depend on the context, a log that prefers the first action.
-    fn sample(seed: u64, n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>) {
+    fn sample(seed: u64, n: usize) -> [Vec<f64>; 5] {
         let mut rng = Stream::new(seed, "log").at(0);
         let (mut y, mut p, mut pi, mut promised, mut predicted) = (vec![], vec![], vec![], vec![], vec![]);
         for _ in 0..n {
@@ -232,7 +232,7 @@ mod tests {
             promised.push((0..3).map(|a| policy[a] * mean(a)).sum());
             predicted.push(mean(a));
         }
-        (y, p, pi, promised, predicted)
+        [y, p, pi, promised, predicted]
     }
 
     /// `E sum_a pi(a) mean(a)` with `x` uniform: 0.2 + 0.3 E x (0.2 + 0.5 x) + 0.6 E x (0.7 - 0.5 x).
@@ -243,7 +243,7 @@ mod tests {
         let mut values = vec![Vec::new(); 4];
         let mut errors = vec![Vec::new(); 4];
         for seed in 0..400 {
-            let (y, p, pi, promised, predicted) = sample(seed, 500);
+            let [y, p, pi, promised, predicted] = sample(seed, 500);
             let log = Log { rewards: &y, logged: &p, target: &pi };
             let of = [
                 ips(&log, None).unwrap(),
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn doubly_robust_survives_one_wrong_part() {
-        let (y, p, pi, promised, predicted) = sample(1, 60_000);
+        let [y, p, pi, promised, predicted] = sample(1, 60_000);
         let log = Log { rewards: &y, logged: &p, target: &pi };
         // A model that promises too much everywhere.
         let wrong: Vec<f64> = promised.iter().map(|v| v + 0.2).collect();
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_logging_policy_has_its_own_mean() {
-        let (y, p, ..) = sample(3, 100);
+        let [y, p, ..] = sample(3, 100);
         let log = Log { rewards: &y, logged: &p, target: &p };
         let mean = y.iter().sum::<f64>() / 100.0;
         for value in [ips(&log, None).unwrap(), snips(&log, None).unwrap()] {

@@ -144,7 +144,7 @@ impl Default for Config {
             averaged_worlds: 10,
             remedies: true,
             drift: true,
-            conversion: 2000,
+            conversion: 1000,
             off_policy: true,
             bootstrap: 1000,
             own: Own::default(),

@@ -101,13 +101,13 @@ impl Contexts {
             return;
         }
         for (field, more) in self.fields.iter_mut().zip(&more.fields) {
-            match (field, more) {
-                (Field::Numbers(a), Field::Numbers(b)) => a.extend_from_slice(b),
-                (Field::Categories { codes: a, .. }, Field::Categories { codes: b, .. }) => {
-                    a.extend_from_slice(b)
-                }
-                // Logs of one world have the same columns.
-                _ => {}
+            // Logs of one world have the same columns.
+            if let (Field::Numbers(a), Field::Numbers(b)) = (&mut *field, more) {
+                a.extend_from_slice(b);
+            } else if let (Field::Categories { codes: a, .. }, Field::Categories { codes: b, .. }) =
+                (field, more)
+            {
+                a.extend_from_slice(b);
             }
         }
         self.allowed.extend_from_slice(&more.allowed);

@@ -187,16 +187,16 @@ pub fn play(batch: &Batch, served: &Served, predicted: &[Vec<f64>], stream: Stre
     let n = contexts.len();
     let mut log = Log { contexts: contexts.clone(), late: vec![false; n], ..Log::default() };
     let (choices, rewards) = (stream.child(0), stream.child(1));
-    for i in 0..n {
+    for (i, predicted) in predicted.iter().enumerate() {
         // Both numbers are drawn every time, so that a slice changes no other choice.
         let mut rng = choices.at(i as u64);
         let (slice, pick) = (rng.uniform(), rng.uniform());
         let uniform = served.rule == Rule::Uniform || slice < served.uniform;
-        let p = served.probabilities(&predicted[i]);
+        let p = served.probabilities(predicted);
         let place = if uniform {
             choose(&vec![1.0 / p.len() as f64; p.len()], pick)
         } else {
-            choose(&served.rule.probabilities(&predicted[i]), pick)
+            choose(&served.rule.probabilities(predicted), pick)
         };
         let action = contexts.allowed[i][place];
         let u = rewards.child(u64::from(action)).at(i as u64).uniform();

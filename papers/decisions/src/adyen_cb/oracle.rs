@@ -377,10 +377,10 @@ impl TreeColumns {
     }
 
     fn view(&self) -> Vec<Column<'_>> {
-        let one = |field| match field {
-            &Field::Numbers(ref values) => Column::Numbers(values),
-            &Field::Categories { ref codes, levels } => Column::Categories { codes, levels },
-        };
-        self.0.iter().map(one).collect()
+        let columns = self.0.iter().map(|field| match field {
+            Field::Numbers(values) => Column::Numbers(values),
+            Field::Categories { codes, levels } => Column::Categories { codes, levels: *levels },
+        });
+        columns.collect()
     }
 }

@@ -470,79 +470,27 @@ mod tests {
 
     #[test]
     fn errors_say_where_and_what_would_be_right() {
-        type Edit = fn(usize, &mut [String; 7]);
-        let cases: [(Edit, &str); 10] = [
-            (
-                |i, c| {
-                    if i == 3 {
-                        c[5] = "0".into()
-                    }
-                },
-                "column `propensity`: wanted a probability above 0, at most 1",
-            ),
-            (
-                |i, c| {
-                    if i == 3 {
-                        c[5] = "1.2".into()
-                    }
-                },
-                "got 1.2 in row 4",
-            ),
-            (
-                |i, c| {
-                    if i == 3 {
-                        c[5] = String::new()
-                    }
-                },
-                "propensity",
-            ),
-            (
-                |i, c| {
-                    if i == 2 {
-                        c[6] = "pink|teal".into()
-                    }
-                },
-                "got `pink|teal` without",
-            ),
-            (
-                |i, c| {
-                    if i == 5 {
-                        c[4] = "0.5".into()
-                    }
-                },
-                "column `reward`: wanted 0 or 1, got 0.5 in row 6",
-            ),
-            (
-                |i, c| {
-                    if i == 7 {
-                        c[3] = String::new()
-                    }
-                },
-                "column `action`: wanted a value in every row",
-            ),
-            (|_, c| c[3] = "red".into(), "wanted actions that the model of generation 2026-11-02 has seen"),
-            (
-                |i, c| {
-                    if i < 300 {
-                        c[4] = "1".into()
-                    }
-                },
-                "rewards of both kinds to fit the model of generation 2026-11-02",
-            ),
-            (|_, c| c[0] = "2026-11-01".into(), "two generations or more"),
-            (
-                |i, c| {
-                    if i > 900 {
-                        c[6] = "blue|green|red|teal".into()
-                    }
-                },
-                "got `teal`, available there and in none of its",
-            ),
+        // Rows, column, what is written there, what is said.
+        let cases = [
+            (3..4, 5, "0", "column `propensity`: wanted a probability above 0, at most 1"),
+            (3..4, 5, "1.2", "got 1.2 in row 4"),
+            (3..4, 5, "", "propensity"),
+            (2..3, 6, "pink|teal", "got `pink|teal` without"),
+            (5..6, 4, "0.5", "column `reward`: wanted 0 or 1, got 0.5 in row 6"),
+            (7..8, 3, "", "column `action`: wanted a value in every row"),
+            (0..1200, 3, "red", "wanted actions that the model of generation 2026-11-02 has seen"),
+            (0..300, 4, "1", "rewards of both kinds to fit the model of generation 2026-11-02"),
+            (0..1200, 0, "2026-11-01", "two generations or more"),
+            (901..1200, 6, "blue|green|red|teal", "got `teal`, available there and in none of its"),
         ];
-        for (edit, wanted) in cases {
-            let (_dir, path) = file(edit);
-            let text = error(&config(), &path);
-            assert!(text.contains(wanted) && text.contains("log.csv"), "{wanted}\n{text}");
+        for (rows, column, text, wanted) in cases {
+            let (_dir, path) = file(|i, c| {
+                if rows.contains(&i) {
+                    text.clone_into(&mut c[column]);
+                }
+            });
+            let said = error(&config(), &path);
+            assert!(said.contains(wanted) && said.contains("log.csv"), "{wanted}\n{said}");
         }
         let (_dir, path) = file(|_, c| c[3] = "red".into());
         let alone = Config { own: Own { available: None, ..config().own }, ..config() };
@@ -593,7 +541,7 @@ mod tests {
     fn actions_that_no_model_has_seen_can_be_taken_out() {
         let (_dir, path) = file(|i, c| {
             if i > 900 {
-                c[6] = "blue|green|red|teal".into()
+                c[6] = "blue|green|red|teal".into();
             }
         });
         let mut config = config();
@@ -611,9 +559,9 @@ mod tests {
         // The old policy hardly ever plays blue.
         let (_dir, path) = file(|i, c| {
             if c[3] == "blue" && i % 30 != 0 {
-                c[3] = "red".into()
+                c[3] = "red".into();
             } else if c[3] == "blue" {
-                c[5] = "0.01".into()
+                c[5] = "0.01".into();
             }
         });
         let run = done(&config(), &path);
