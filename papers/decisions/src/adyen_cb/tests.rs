@@ -58,8 +58,8 @@ fn logged_probabilities_are_those_of_serving_over_the_available_actions() {
         Served { rule: Rule::Squarecb { gamma: 20.0 }, uniform: 0.02 },
     ] {
         let log = play(&batch, &served, &predicted, Stream::new(2, "play"));
-        for i in 0..log.len() {
-            let p = served.probabilities(&predicted[i]);
+        for (i, predicted) in predicted.iter().enumerate() {
+            let p = served.probabilities(predicted);
             assert!(
                 (p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p.len() == batch.contexts.allowed[i].len()
             );
