@@ -211,6 +211,10 @@ fn parse_value(schema: &Value, kind: &Value, key: &str, text: &str) -> Result<Va
     if has_type(kind, "string") {
         return Ok(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text).into());
     }
+    // `a,b` stands for ["a", "b"]: names of columns need no quotes.
+    if has_type(kind, "array") && !text.starts_with(['[', '{']) && holds_text(schema, kind) {
+        return Ok(comma_list(text).into());
+    }
     let parsed: toml::Table = toml::from_str(&format!("value = {text}"))
         .map_err(|_| wrong("a TOML value, for instance [1, 2] or { a = 1 }"))?;
     let value = serde_json::to_value(parsed.get("value")).map_err(|_| wrong("a TOML value"))?;
@@ -218,6 +222,19 @@ fn parse_value(schema: &Value, kind: &Value, key: &str, text: &str) -> Result<Va
         return Err(wrong("a list, for instance [1, 2]"));
     }
     Ok(value)
+}
+
+/// Whether the items of a list are texts or words.
+fn holds_text(schema: &Value, list: &Value) -> bool {
+    list.get("items").is_some_and(|items| {
+        let items = resolve(schema, items);
+        has_type(items, "string") || !enum_words(schema, items).is_empty()
+    })
+}
+
+fn comma_list(text: &str) -> Vec<String> {
+    let words = text.split(',').map(|word| word.trim().trim_matches('"'));
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// The words of an enumeration without data (also as `oneOf` of constants, which is how documented ones appear).
@@ -242,4 +259,28 @@ pub(crate) fn enum_words(schema: &Value, kind: &Value) -> Vec<String> {
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_texts_need_no_quotes() {
+        let schema = serde_json::json!({
+            "type": "object",
+            "properties": {
+                "names": { "type": "array", "items": { "type": "string" } },
+                "sizes": { "type": "array", "items": { "type": "integer" } },
+            },
+        });
+        let base = serde_json::json!({ "names": [], "sizes": [] });
+        let set = |text: &str| change(&schema, base.clone(), None, &[text.to_owned()]);
+        assert_eq!(set("names=a, b").unwrap()["names"], serde_json::json!(["a", "b"]));
+        assert_eq!(set("names=a").unwrap()["names"], serde_json::json!(["a"]));
+        assert_eq!(set("names=").unwrap()["names"], serde_json::json!([]));
+        assert_eq!(set("names=[\"a,b\"]").unwrap()["names"], serde_json::json!(["a,b"]));
+        assert_eq!(set("sizes=[1, 2]").unwrap()["sizes"], serde_json::json!([1, 2]));
+        assert!(set("sizes=1,2").unwrap_err().to_string().contains("[1, 2]"));
+    }
 }

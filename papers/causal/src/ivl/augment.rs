@@ -91,6 +91,20 @@ pub enum Augmentation {
 const KINDS: [&str; 8] =
     ["translate", "null-of", "permute-columns", "flip", "rotate", "shift", "noise", "column"];
 
+/// Specs from a list that was split at every comma: what does not begin with the name of an augmentation belongs to the one before.
+#[must_use]
+pub fn specs(list: &[String]) -> Vec<String> {
+    let mut specs: Vec<String> = Vec::new();
+    for item in list {
+        let begins = item.split_whitespace().next().is_some_and(|word| KINDS.contains(&word));
+        match specs.last_mut() {
+            Some(before) if !begins => *before = format!("{before},{item}"),
+            _ => specs.push(item.clone()),
+        }
+    }
+    specs
+}
+
 /// The words `key=value` of a spec.
 struct Words<'a> {
     spec: &'a str,

@@ -72,15 +72,21 @@ fn failed(e: &FitError) -> Error {
     Error::failed(format!("Card's data: {e}"))
 }
 
+/// `points` values of kappa from 0 to 1, the closer the nearer to 1, where estimates move most.
+#[must_use]
+pub fn kappas(points: usize) -> Vec<f64> {
+    let last = points.saturating_sub(1).max(1) as f64;
+    (0..points).map(|k| 1.0 - (1.0 - k as f64 / last).powi(3)).collect()
+}
+
 /// The k-class from OLS (0) to two-stage least squares (1): `kappa`, estimate, and the half-width of the 95 % interval.
 ///
 /// # Errors
 /// A fit failed.
 pub fn path(model: &Instrumental<'_>, position: usize, points: usize) -> Result<Vec<[f64; 4]>> {
-    let last = points.saturating_sub(1).max(1) as f64;
-    (0..points)
-        .map(|k| {
-            let kappa = k as f64 / last;
+    kappas(points)
+        .into_iter()
+        .map(|kappa| {
             let KClassFit { estimates, .. } =
                 model.k_class(kappa, Covariance::Hc1).map_err(|e| failed(&e))?;
             let interval = estimates.intervals(0.95).map_err(|e| failed(&e))?[position];

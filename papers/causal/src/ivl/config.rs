@@ -257,11 +257,15 @@ impl Config {
             ("outcome_relevant", &self.outcome_relevant),
         ];
         let given = lists.into_iter().filter_map(|(key, list)| list.first().map(|v| (key, v)));
-        let single = [("outcome", &self.outcome), ("cluster", &self.cluster)];
-        let mut all = single.into_iter().filter_map(|(key, v)| v.as_ref().map(|v| (key, v))).chain(given);
+        let numbers = [("alpha", self.alpha), ("kappa", self.kappa), ("gamma", self.gamma)];
+        let single = [("outcome", self.outcome.clone()), ("cluster", self.cluster.clone())]
+            .into_iter()
+            .chain(numbers.map(|(key, v)| (key, v.map(|v| v.to_string()))));
+        let mut all =
+            single.filter_map(|(key, v)| v.map(|v| (key, v))).chain(given.map(|(key, v)| (key, v.clone())));
         match all.next() {
             Some((key, value)) => {
-                Err(Invalid::new(key, "nothing, unless --data gives a file of your own", value.as_str()))
+                Err(Invalid::new(key, "nothing, unless --data gives a file of your own", value))
             }
             None => Ok(()),
         }

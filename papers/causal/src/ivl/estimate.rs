@@ -9,6 +9,7 @@ use ream_stats::instrumental::{
 use ream_stats::{Covariance, Estimate, FitError, Matrix, bootstrap, linear};
 
 use super::augment::{augment, powers};
+use super::card::kappas;
 use super::config::{Config, CovarianceKind, Estimator};
 use super::own_data::OwnData;
 use super::sample::{Fits, Sample};
@@ -393,9 +394,9 @@ fn k_path(
     let Some(model) = model else { return Vec::new() };
     let robust = if matches!(kind, Covariance::Hc2 | Covariance::Hc3) { Covariance::Hc1 } else { kind };
     let w = own.controls.cols();
-    (0..PATH_POINTS)
-        .filter_map(|p| {
-            let kappa = p as f64 / (PATH_POINTS - 1) as f64;
+    kappas(PATH_POINTS)
+        .into_iter()
+        .filter_map(|kappa| {
             let fitted = model.k_class(kappa, robust).ok()?;
             let of = fitted.estimates.intervals(config.level).ok()?[w];
             Some([kappa, of.value, of.low, of.high])

@@ -3,7 +3,7 @@
 //! ```text
 //! ream run ivl --data wages.csv --set outcome=lwage --set treatments=educ --set instruments=nearc4 \
 //!     --set controls=exper,black,south,married,smsa --set estimator=2sls
-//! ream run ivl --data device.csv --set outcome=y --set treatments=x1,x2,x3 --set "augment=noise sd=0.3"
+//! ream run ivl --data device.csv --set outcome=y --set treatments=x1,x2,x3 --set "augment=translate cols=x1,x2 sd=0.5"
 //! ```
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use ream_data::Table as Columns;
 use ream_lab::{Error, Invalid, Result, Run};
 use ream_stats::{FitError, Matrix};
 
-use super::augment::{Augmentation, powers};
+use super::augment::{Augmentation, powers, specs};
 use super::config::{Config, CovarianceKind, Estimator};
 use super::select::Selector;
 use super::{estimate, own_tables};
@@ -182,13 +182,11 @@ pub fn load(config: &Config, file: &Path) -> Result<OwnData> {
         return Err(Invalid::new("treatments", "one or more columns", "nothing").into());
     }
     check_roles(config, &outcome)?;
-    let augmentations: Vec<Augmentation> = config
-        .augment
-        .iter()
-        .map(|spec| Augmentation::parse(spec, &config.treatments))
-        .collect::<Result<_, _>>()?;
+    let specs = specs(&config.augment);
+    let augmentations: Vec<Augmentation> =
+        specs.iter().map(|spec| Augmentation::parse(spec, &config.treatments)).collect::<Result<_, _>>()?;
     check_estimator(config, table.file(), &augmentations)?;
-    check_relevant(config, &augmentations)?;
+    check_relevant(config, &specs, &augmentations)?;
     let read = Read::new(config, &table, &outcome, &augmentations)?;
     let own = read.into_data(config, table.file(), outcome, augmentations)?;
     check_sizes(config, &own)?;
@@ -267,8 +265,8 @@ fn check_estimator(config: &Config, file: &str, augmentations: &[Augmentation]) 
 }
 
 /// An augmentation must leave alone what the outcome depends on.
-fn check_relevant(config: &Config, augmentations: &[Augmentation]) -> Result<()> {
-    for (spec, augmentation) in config.augment.iter().zip(augmentations) {
+fn check_relevant(config: &Config, specs: &[String], augmentations: &[Augmentation]) -> Result<()> {
+    for (spec, augmentation) in specs.iter().zip(augmentations) {
         for j in augmentation.changes(config.treatments.len()) {
             let name = &config.treatments[j];
             if config.outcome_relevant.contains(name) {

@@ -3,6 +3,7 @@
 use ream_lab::{Cell, Figure, Layer, Panel, Result, Run, Table};
 use ream_stats::instrumental::{ConfidenceSet, TestStatistic};
 
+use super::augment::specs;
 use super::config::{Config, CovarianceKind, Estimator};
 use super::estimate::{Diagnostics, Found, parameters};
 use super::own_data::OwnData;
@@ -115,7 +116,8 @@ fn summary(config: &Config, own: &OwnData, found: &Found) -> Table {
         let how = if config.alpha.is_some() { "given" } else { config.selector.name() };
         table = table.row(vec!["alpha".into(), text(format!("{alpha:.4} ({how})"))]);
     }
-    let moved = if own.is_augmented() { config.augment.join("; ") } else { own.instrument_names.join(", ") };
+    let moved =
+        if own.is_augmented() { specs(&config.augment).join("; ") } else { own.instrument_names.join(", ") };
     let role = if own.is_augmented() { "Augmentation" } else { "Instruments" };
     if !moved.is_empty() {
         table = table.row(vec![role.into(), moved.into()]);

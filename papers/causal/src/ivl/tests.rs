@@ -587,4 +587,6 @@ fn ranges_are_checked_and_keys_of_own_data_need_a_file() {
     assert!(config.none_of_own().is_ok());
     config.instruments = vec!["z".to_owned()];
     assert!(config.none_of_own().unwrap_err().to_string().contains("instruments"));
+    let config = Config { alpha: Some(0.5), ..Config::full() };
+    assert!(config.none_of_own().unwrap_err().to_string().contains("alpha"));
 }

@@ -8,7 +8,7 @@ use ream_rand::Stream;
 use ream_stats::instrumental::{Instrumental, Variables};
 use ream_stats::{Covariance, Matrix};
 
-use super::augment::{Augmentation, augment, powers};
+use super::augment::{Augmentation, augment, powers, specs};
 use super::config::{Config, CovarianceKind, Estimator};
 use super::own_data::load;
 use super::select::Selector;
@@ -380,6 +380,10 @@ fn an_augmentation_must_leave_outcome_relevant_columns_alone() {
 fn specs_that_make_no_sense_are_refused_in_words() {
     let names = strings(&["a", "b", "c", "d"]);
     let error = |spec: &str| Augmentation::parse(spec, &names).unwrap_err().to_string();
+    // A list that the command line has split at its commas.
+    let split = strings(&["translate cols=a", "b sd=1", "noise sd=2"]);
+    assert_eq!(specs(&split), strings(&["translate cols=a,b sd=1", "noise sd=2"]));
+    assert!(Augmentation::parse(&specs(&split)[0], &names).is_ok());
     assert!(error("translat cols=a sd=1").contains("did you mean `translate`"));
     assert!(error("translate cols=e sd=1").contains("`e`"));
     assert!(error("translate cols=a").contains("sd=..."));
@@ -469,5 +473,5 @@ fn card_leaves_out_the_rows_with_a_gap() {
     let path = card::path(&card.model().unwrap(), card.controls.cols(), 5).unwrap();
     let fit = card.model().unwrap().two_stage_least_squares(Covariance::Hc1).unwrap();
     assert!((path[4][1] - fit.estimates.coefficients[6]).abs() < 1e-9);
-    assert_eq!(path.iter().map(|p| p[0]).collect::<Vec<_>>(), [0.0, 0.25, 0.5, 0.75, 1.0]);
+    assert_eq!(path.iter().map(|p| p[0]).collect::<Vec<_>>(), [0.0, 0.578_125, 0.875, 0.984_375, 1.0]);
 }
