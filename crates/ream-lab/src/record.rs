@@ -11,7 +11,7 @@
 //!   seed-<k>/exit                          last, atomically: status and why
 //!   cancel                                 asks every worker to stop at its next safe point
 //!   wall.json                              seconds that launchers have spent on it
-//!   report.json  report.html               aggregation, checks, verdicts
+//!   report.json  report.html  tables/      aggregation, checks, verdicts; every table as CSV, JSON, Markdown, LaTeX
 //! ```
 
 use std::collections::BTreeMap;

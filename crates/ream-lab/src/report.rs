@@ -19,6 +19,7 @@ use crate::verdict::{Outcome, SeedObservations, judge};
 
 pub mod html;
 pub mod page;
+pub mod tables;
 pub mod text;
 
 /// `report.json`.
@@ -130,12 +131,13 @@ impl Report {
         })
     }
 
-    /// Writes `report.json` and `report.html`.
+    /// Writes `report.json`, `report.html` and the folder `tables`.
     ///
     /// # Errors
     /// The directory cannot be written; a figure's file is damaged.
     pub fn write(&self, dir: &RunDir) -> Result<()> {
         write_atomic(&dir.file("report.json"), &to_json(self)?)?;
+        tables::write(&self.tables, &dir.file("tables"))?;
         let mut figures = Vec::new();
         for (name, seed) in &self.figures {
             figures.push(dir.figure(*seed, name)?);

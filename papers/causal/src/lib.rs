@@ -4,6 +4,7 @@ pub mod debias_map;
 pub mod info_bounds;
 pub mod ivl;
 pub mod lc_alpacaeval;
+pub mod r3d;
 
 include!(concat!(env!("OUT_DIR"), "/family.rs"));
 
@@ -17,6 +18,7 @@ pub fn family() -> ream_lab::FamilyPapers {
             ream_lab::AnySystem::new::<info_bounds::InfoBounds>(),
             ream_lab::AnySystem::new::<ivl::Ivl>(),
             ream_lab::AnySystem::new::<lc_alpacaeval::LcAlpacaEval>(),
+            ream_lab::AnySystem::new::<r3d::R3d>(),
         ],
     }
 }

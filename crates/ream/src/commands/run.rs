@@ -168,6 +168,10 @@ fn finish(
     } else {
         output::text(&terminal(&report, paint()))?;
         output::text(&format!("Report: {}", dir.file("report.html").display()))?;
+        if record.own_data.is_some() && !report.tables.is_empty() {
+            let folder = dir.file("tables");
+            output::text(&format!("Tables: {} (CSV, JSON, Markdown, LaTeX)", folder.display()))?;
+        }
     }
     exit_code(dir, record, &report, &ended, fail_on)
 }
