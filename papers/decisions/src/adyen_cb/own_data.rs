@@ -239,7 +239,7 @@ fn generation_table(config: &Config, replay: &Replay) -> Table {
     let memory = if config.own.memory == 0 {
         "all earlier generations".to_owned()
     } else {
-        format!("the last {}", config.own.memory)
+        format!("the last {} generation(s)", config.own.memory)
     };
     table.note = format!(
         "Each model is fitted on {memory} and judged on the generation named. Coverage: share of cells \
