@@ -144,7 +144,7 @@ fn a_cancelled_run_goes_on_where_it_was() {
             && running.contains("<progress")
             && running.contains(">Cancel<")
     );
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(600));
     assert_eq!(site.post(&consent, &format!("/runs/{id}/cancel"), &[]).status, 303);
     let page = site.wait(&id, "unfinished");
     assert!(page.contains(">Resume<") && !page.contains("http-equiv=\"refresh\""), "{page}");
@@ -259,7 +259,7 @@ fn own_data_are_looked_at_first() {
 fn events_until(site: &Served, id: &str, last: Option<&str>, kind: &str) -> (Vec<String>, String) {
     use std::io::{BufRead, BufReader, Write};
     let mut stream = std::net::TcpStream::connect(site.address).unwrap();
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
     write!(stream, "GET /runs/{id}/events HTTP/1.1\r\nHost: {}\r\n{last}\r\n", site.address).unwrap();
     let mut seen = Vec::new();
@@ -319,9 +319,9 @@ fn a_site_that_starts_takes_over_what_lives() {
     let waiting = first.start(&consent, &slow);
     let folder = home.path().join("runs").join(&id);
     let lock = || std::fs::read_to_string(folder.join("seed-1/lock")).unwrap();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while !folder.join("seed-1/lock").exists() && begun.elapsed().as_secs() < 10 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     let worker = lock();
     process.kill().unwrap();
