@@ -33,7 +33,7 @@ const GAIN: f64 = 0.5;
 /// What an augmentation does to one image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
-    /// Gains of red and green less 1, in units of [`GAIN`]: uniform of variance 1, so that gains stay positive.
+    /// Gains of red and green less 1, in units of `GAIN`: uniform of variance 1, so that gains stay positive.
     pub gains: [f64; 2],
     /// Shift down and to the right, pixels.
     pub shift: [isize; 2],
