@@ -63,11 +63,14 @@ pub struct Guard;
 /// Measures of part A.
 const EXACT: [&str; 4] = ["identity_residual", "estimator_error", "least_kl", "least_kl_satisfaction"];
 /// Measures of the language models.
-const MODELS: [&str; 8] = [
+const MODELS: [&str; 11] = [
     "satisfaction",
+    "satisfaction_large",
     "outputs",
+    "outputs_all",
     "acceptance",
     "gain",
+    "gain_large",
     "kl_proposal",
     "kl_output",
     "kl_output_lead",
@@ -170,7 +173,7 @@ fn on_built_in_data(config: &Config, run: &mut Run) -> Result<()> {
     }
     if run.is_first_seed() {
         let all = seen.iter().map(|s| s.outputs.0).sum::<usize>();
-        run.observe("outputs", "guard", &[("part", Place::from("all"))], all as f64);
+        run.observe("outputs_all", "guard", &[("part", Place::from("all"))], all as f64);
     }
     pictures::draw(run, &seen)
 }
@@ -181,7 +184,8 @@ fn confirmed(run: &mut Run, part: &str, seen: Vec<Seen>) -> Vec<Seen> {
     let at = [("part", Place::from(part))];
     run.observe("outputs", "guard", &at, outputs as f64);
     if outputs > 0 {
-        run.observe("satisfaction", "guard", &at, confirmed as f64 / outputs as f64);
+        let measure = if part == "c" { "satisfaction_large" } else { "satisfaction" };
+        run.observe(measure, "guard", &at, confirmed as f64 / outputs as f64);
     }
     seen
 }
