@@ -357,4 +357,23 @@ mod tests {
         assert!(exact.acceptance > 2.0 * ideal.z && exact.acceptance < 1.0, "{exact:?}");
         assert!(exact.to_output > ideal.judge(&dpg.law().unwrap()).to_output, "{exact:?}");
     }
+
+    /// At a rate that ruins the proposal, what comes out is no further from g than where it began: draws judge before they train.
+    #[test]
+    fn a_training_that_runs_away_is_not_followed() {
+        let source = Markov::random(4, 5, 0.7, &mut Stream::new(3, "source").at(0)).unwrap();
+        let holds = |s: &Tokens| Ok(s.first() == s.last() && s[2] == 1);
+        let ideal = Ideal::enumerate(&source, |s| s.first() == s.last() && s[2] == 1);
+        let start = ideal.judge(&source).to_proposal;
+        let task = Task { base: &source, holds: &holds, length: 5 };
+        let settings = Settings { gradient_rate: 30.0, ..settings() };
+        for seed in 0..3 {
+            let proposal = Tabular::new(&source).unwrap();
+            let stream = Stream::new(seed, "dpg");
+            policy_gradient_to_g(&proposal, &task, 4000, (0.0, 0.0), &settings, stream, &mut |_| Ok(()))
+                .unwrap();
+            let end = ideal.judge(&proposal.law().unwrap()).to_proposal;
+            assert!(end < start + 0.1, "seed {seed}: {start} to {end}");
+        }
+    }
 }
