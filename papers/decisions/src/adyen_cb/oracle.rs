@@ -54,7 +54,7 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The sheet's settings: L2 2.0; 60 trees of 15 leaves, rate 0.1, 20 rows in a leaf.
+    /// The settings of every claim: L2 2.0; 60 trees of 15 leaves, rate 0.1, 20 rows in a leaf.
     #[must_use]
     pub fn new(class: Class, actions: Actions, crossed: Vec<usize>) -> Self {
         Self { class, actions, crossed, l2: 2.0, buckets: 1 << 14, trees: Options::default() }
