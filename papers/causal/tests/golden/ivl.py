@@ -60,8 +60,8 @@ x = rows[pixels].to_numpy() - rows[pixels].to_numpy().mean(axis=0)
 y = rows["y"].to_numpy() - rows["y"].mean()
 lasso = Lasso(alpha=0.5, fit_intercept=False, tol=1e-14, max_iter=1_000_000).fit(x, y)
 
-# Single-precision cells as the shortest decimals that stand for them, which is how the crate's tables keep them.
-dta = pd.read_stata(sys.argv[1], convert_categoricals=False).dropna().astype(str).astype(float)
+# Single-precision cells as the doubles that they are, which is how the crate's tables keep them.
+dta = pd.read_stata(sys.argv[1], convert_categoricals=False).dropna().astype(float)
 controls = ["exper", "black", "south", "married", "smsa"]
 exog = dta[controls].assign(const=1.0)[["const"] + controls]
 card = {}
