@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rayon::prelude::*;
 use ream_paper::Paper;
 
 use crate::code::Code;
@@ -68,6 +69,11 @@ impl Edition {
         }
         entries.sort_by_key(|entry| entry.paper.number);
         Ok(Self { entries })
+    }
+
+    /// What `of` makes of every paper, in the order of the papers, on all threads: to judge all claims takes a while.
+    pub fn map<T: Send>(&self, of: impl Fn(&Entry) -> T + Sync + Send) -> Vec<T> {
+        self.entries.par_iter().map(of).collect()
     }
 
     /// The paper of that name.

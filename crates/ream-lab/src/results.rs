@@ -192,17 +192,21 @@ impl Results {
         struct Version {
             format: u32,
         }
-        if let Ok(Version { format }) = serde_json::from_str(text)
-            && format > RESULTS_FORMAT
-        {
-            return Err(Error::corrupt(
-                file.as_ref(),
-                format!("written by a newer version of ream (format {format})"),
-            ));
+        let newer = |format| {
+            Error::corrupt(file.as_ref(), format!("written by a newer version of ream (format {format})"))
+        };
+        // Only what cannot be read is asked for its version alone: these are megabytes.
+        match serde_json::from_str::<Self>(text) {
+            Ok(results) if results.format > RESULTS_FORMAT => Err(newer(results.format)),
+            Ok(results) => Ok(results),
+            Err(e) => Err(match serde_json::from_str(text) {
+                Ok(Version { format }) if format > RESULTS_FORMAT => newer(format),
+                _ => Error::corrupt(
+                    file.as_ref(),
+                    format!("damaged results: {e}; restore it from the repository"),
+                ),
+            }),
         }
-        serde_json::from_str(text).map_err(|e| {
-            Error::corrupt(file.as_ref(), format!("damaged results: {e}; restore it from the repository"))
-        })
     }
 
     /// The claims of `paper` as this run and today's rules have them.

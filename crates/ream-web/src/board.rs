@@ -61,7 +61,7 @@ impl Board {
             let measured = measured(entry, runs);
             Shown { minutes, measured, data: data(entry), expected: expected(entry), figure, reports }
         };
-        let papers = edition.entries.iter().map(|e| (e.paper.slug.clone(), Arc::new(shown(e)))).collect();
+        let papers = edition.map(|e| (e.paper.slug.clone(), Arc::new(shown(e)))).into_iter().collect();
         Self { papers, first: first(edition, store) }
     }
 

@@ -8,7 +8,7 @@ use ream_paper::{Claim, ClaimKind, Paper, Test};
 /// tested, and the reason says what is damaged.
 #[must_use]
 pub fn edition_papers(edition: &Edition, runs: &Runs) -> Vec<EditionPaper> {
-    edition.entries.iter().map(|entry| edition_paper(entry, &reports(entry, runs))).collect()
+    edition.map(|entry| edition_paper(entry, &reports(entry, runs)))
 }
 
 /// The claims of a paper as they stand.

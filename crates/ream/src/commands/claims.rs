@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use ream_lab::report::text::{claims_table, figure_words};
-use ream_lab::{ClaimReport, Result, Verdict};
+use ream_lab::{ClaimReport, Entry, Result, Verdict};
 use ream_paper::ClaimKind;
 
 use crate::cli::Claims;
@@ -15,10 +15,10 @@ pub(crate) fn show(context: &Context, args: &Claims) -> Result<u8> {
     if let Some(slug) = &args.paper {
         reports = context.edition.get(slug)?.claims(&context.runs)?;
     } else {
-        for entry in &context.edition.entries {
-            if args.all || context.json || entry.system.is_some() {
-                reports.extend(entry.claims(&context.runs)?);
-            }
+        let shown = |entry: &Entry| args.all || context.json || entry.system.is_some();
+        let claims = |entry: &Entry| shown(entry).then(|| entry.claims(&context.runs));
+        for of in context.edition.map(claims).into_iter().flatten() {
+            reports.extend(of?);
         }
     }
     if context.json {

@@ -35,8 +35,9 @@ pub(crate) fn list(context: &Context, args: &Papers) -> Result<u8> {
     let wanted = args.verdict.as_deref().map(verdict).transpose()?;
     let under = args.under.as_deref().map(minutes).transpose()?;
     let mut rows = Vec::new();
-    for entry in &context.edition.entries {
-        let reports = entry.claims(&context.runs)?;
+    let all = context.edition.map(|entry| entry.claims(&context.runs));
+    for (entry, reports) in context.edition.entries.iter().zip(all) {
+        let reports = reports?;
         let takes = full_minutes(entry, &reports);
         let keep = (!args.implemented || entry.system.is_some())
             && family.is_none_or(|f| f == entry.paper.family)
