@@ -2,12 +2,14 @@
 //! table, at 10,000, 100,000 and 1,000,000 rows.
 //!
 //! Two workers (`benches/causal`) take turns in blocks `theirs ours ours theirs`; a block's ratio is the rival's time over ours and the figure
-//! the median over blocks with its bootstrap interval. Where a rival's first call alone takes longer than [`SLOW`] it is its only one: such a
+//! the median over blocks with its bootstrap interval; between the sides there is a pause. Where a rival's first call alone takes longer than [`SLOW`] it is its only one: such a
 //! ratio has no interval. Both sides' estimates are held against each other. Memory is the peak of a worker that does nothing else; what an
 //! estimator itself takes is that less the peak before its first call.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use ream_stats::descriptive;
 use serde::Serialize;
@@ -35,6 +37,9 @@ const GOAL: (usize, f64) = (100_000, 5.0);
 
 /// Seconds of a rival's call from which on one call is enough.
 const SLOW: f64 = 20.0;
+
+/// Before the other side's turn: threads of OpenBLAS and OpenMP spin for tens of milliseconds after a call, and would take a core from it.
+const QUIET: Duration = Duration::from_millis(80);
 
 /// Seconds that the blocks of one row of the table may take in all.
 const BUDGET: f64 = 12.0;
@@ -243,8 +248,11 @@ fn compare(
         let block = 2.0 * (first + ours.calls[0]);
         let count = ((BUDGET / block) as usize).clamp(2, blocks.max(2));
         for _ in 0..count {
+            sleep(QUIET);
             let outer = theirs.call()?;
+            sleep(QUIET);
             let inner = ours.call()? + ours.call()?;
+            sleep(QUIET);
             ratios.push((outer + theirs.call()?) / inner);
         }
     }
