@@ -3,8 +3,10 @@
 fn main() -> std::io::Result<()> {
     ream_build::program(&[
         "ream-rand",
+        "ream-simd",
         "ream-paper",
         "ream-stats",
+        "ream-trees",
         "ream-data",
         "ream-lab",
         "ream-nn",

@@ -102,7 +102,7 @@ fn kde(table: &mut Table) -> Result<Step, Failure> {
     let (values, points) = (table.at(0)?, spaced(-3.0, 3.0, 200));
     Ok(Box::new(move || {
         let kde = Kde::new(&values, None, Bandwidth::Scott)?;
-        Ok(points.iter().map(|x| kde.density(*x)).collect())
+        Ok(kde.densities(&points))
     }))
 }
 

@@ -27,6 +27,6 @@ pub use buffer::{Buffer, release_memory};
 pub use error::{NnError, Result};
 pub use gradcheck::check_gradients;
 pub use param::{Init, Module, Param};
-pub use simd::{Isa, isa};
+pub use simd::{Isa, isa, vectorised};
 pub use tensor::Tensor;
 pub use threads::{set_threads, threads};

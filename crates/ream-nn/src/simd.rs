@@ -4,85 +4,16 @@
 //! Sums run in sixteen lanes of fixed order ([`LANES`]), so a result depends on the instruction set only through fused
 //! multiply-adds, never on the number of threads.
 
-use std::sync::OnceLock;
+pub use ream_simd::{Isa, isa, vectorised};
 
 /// Lanes of a sum.
 pub const LANES: usize = 16;
-
-/// The instruction sets that the kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// AVX-512 F, VL, BW, DQ.
-    Avx512,
-    /// AVX2 with fused multiply-add.
-    Avx2,
-    /// What every machine of this architecture has.
-    Portable,
-}
-
-/// The instruction set that the kernels use on this machine.
-#[must_use]
-pub fn isa() -> Isa {
-    static ISA: OnceLock<Isa> = OnceLock::new();
-    *ISA.get_or_init(detect)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn detect() -> Isa {
-    let avx2 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
-    let avx512 = std::is_x86_feature_detected!("avx512f")
-        && std::is_x86_feature_detected!("avx512vl")
-        && std::is_x86_feature_detected!("avx512bw")
-        && std::is_x86_feature_detected!("avx512dq");
-    match (avx512 && avx2, avx2) {
-        (true, _) => Isa::Avx512,
-        (false, true) => Isa::Avx2,
-        _ => Isa::Portable,
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn detect() -> Isa {
-    Isa::Portable
-}
 
 /// `a * b + c`, fused where the instruction set has it (`FMA`): a call into the C library otherwise.
 #[inline(always)]
 pub fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA || cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c }
 }
-
-/// Defines a function compiled for every [`Isa`]; `FMA` is a constant its body may pass to [`fma`].
-#[macro_export]
-macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
-        $(#[$meta])*
-        #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[inline(always)]
-            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-            fn body<const FMA: bool>($($arg: $ty),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-            fn avx512($($arg: $ty),*) $(-> $ret)? { body::<true>($($arg),*) }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
-            fn avx2($($arg: $ty),*) $(-> $ret)? { body::<true>($($arg),*) }
-            match $crate::simd::isa() {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `isa` found these features on this machine.
-                $crate::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above.
-                $crate::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body::<false>($($arg),*),
-            }
-        }
-    };
-}
-pub use crate::vectorised;
 
 /// `e^x` to about 1 unit in the last place; 0 below -87.3, infinity above 88.7, NaN for NaN.
 #[inline(always)]

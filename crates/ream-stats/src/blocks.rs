@@ -7,15 +7,17 @@
 //!
 //! Rows are given by a function that writes row `i` into a slice; nothing of the size of the design is copied.
 
+use crate::columns::{add_dots, add_squares, combine, reflect, symmetric};
 use crate::covariance::Covariance;
 use crate::error::{FitError, length};
-use crate::sum::{CHUNK, add_scaled, chunked, lane_dot};
+use crate::sum::{CHUNK, chunked, lane_dot};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 
 /// Rows of a block: with twenty columns it fits into the first two levels of a cache.
 const BLOCK: usize = 256;
+/// Rows that are turned into columns together: what they fill of a column is a line of the cache.
+const FEW: usize = 8;
 
 /// Consecutive rows, column by column.
 pub(crate) struct Block<'a> {
@@ -31,10 +33,10 @@ impl Block<'_> {
         &self.columns[j * self.rows..(j + 1) * self.rows]
     }
 
-    /// Column `read` and, to be written, the later column `write`.
-    fn pair(&mut self, read: usize, write: usize) -> (&[f64], &mut [f64]) {
-        let (before, after) = self.columns.split_at_mut(write * self.rows);
-        (&before[read * self.rows..(read + 1) * self.rows], &mut after[..self.rows])
+    /// Column `j` and, to be written, all later ones.
+    fn split(&mut self, j: usize) -> (&[f64], &mut [f64]) {
+        let (before, after) = self.columns.split_at_mut((j + 1) * self.rows);
+        (&before[j * self.rows..], after)
     }
 }
 
@@ -46,14 +48,17 @@ fn blocks(
     mut work: impl FnMut(Block<'_>),
 ) {
     let mut columns = vec![0.0; cols * BLOCK];
-    let mut row = vec![0.0; cols];
+    let mut few = vec![0.0; cols * FEW];
     let mut first = range.start;
     while first < range.end {
         let rows = BLOCK.min(range.end - first);
-        for k in 0..rows {
-            fill(first + k, &mut row);
-            for (j, v) in row.iter().enumerate() {
-                columns[j * rows + k] = *v;
+        for start in (0..rows).step_by(FEW) {
+            let count = FEW.min(rows - start);
+            let few = &mut few[..count * cols];
+            few.chunks_exact_mut(cols).enumerate().for_each(|(k, row)| fill(first + start + k, row));
+            for (j, column) in columns[..cols * rows].chunks_exact_mut(rows).enumerate() {
+                let to = &mut column[start..start + count];
+                to.iter_mut().zip(few[j..].iter().step_by(cols)).for_each(|(to, v)| *to = *v);
             }
         }
         work(Block { first, rows, columns: &mut columns[..cols * rows] });
@@ -102,13 +107,8 @@ fn absorb(r: &mut [f64], block: &mut Block<'_>) {
         let head = diagonal - image;
         let scale = 2.0 / (head * head + squares);
         r[j * cols + j] = image;
-        for k in j + 1..cols {
-            let (reflector, column) = block.pair(j, k);
-            let at = &mut r[j * cols + k];
-            let along = scale * (head * *at + lane_dot(reflector, column));
-            *at -= along * head;
-            add_scaled(column, -along, reflector);
-        }
+        let (reflector, later) = block.split(j);
+        reflect(reflector, head, scale, &mut r[j * cols + j + 1..(j + 1) * cols], later);
     }
 }
 
@@ -189,13 +189,11 @@ impl<F: Fn(usize, &mut [f64]) + Sync> MappedScores<'_, F> {
 
     /// The columns of `z` for a block, written one after the other.
     fn mapped(&self, block: &Block<'_>, z: &mut [f64]) {
-        for (j, column) in z.chunks_exact_mut(block.rows).enumerate() {
-            column.fill(0.0);
-            for (k, &factor) in self.map.column(j).iter().enumerate() {
-                if factor != 0.0 {
-                    add_scaled(column, factor, block.column(k));
-                }
-            }
+        for (column, map) in z.chunks_exact_mut(block.rows).zip(self.map.column_iter()) {
+            // Maps are mostly upper triangles.
+            let factors = map.as_slice();
+            let used = factors.iter().rposition(|f| *f != 0.0).map_or(0, |last| last + 1);
+            combine(column, &factors[..used], block.columns);
         }
     }
 
@@ -208,10 +206,11 @@ impl<F: Fn(usize, &mut [f64]) + Sync> MappedScores<'_, F> {
             blocks(range, self.map.nrows(), &self.fill, |block| {
                 let z = &mut z[..width * block.rows];
                 self.mapped(&block, z);
+                let mut leverages = [0.0; BLOCK];
+                add_squares(&mut leverages[..block.rows], z);
                 let mut weights = [0.0; BLOCK];
                 for k in 0..block.rows {
-                    let h = (0..width).map(|j| z[j * block.rows + k] * z[j * block.rows + k]).sum();
-                    match weight(block.first + k, h) {
+                    match weight(block.first + k, leverages[k]) {
                         Some(w) => weights[k] = w,
                         None => sums[width * (width + 1) / 2] += 1.0,
                     }
@@ -223,20 +222,15 @@ impl<F: Fn(usize, &mut [f64]) + Sync> MappedScores<'_, F> {
                     for (s, (x, w)) in scaled.iter_mut().zip(column(j).iter().zip(&weights)) {
                         *s = x * w;
                     }
-                    for i in 0..=j {
-                        sums[at] += lane_dot(scaled, column(i));
-                        at += 1;
-                    }
+                    add_dots(&mut sums[at..=at + j], scaled, &z[..(j + 1) * block.rows]);
+                    at += j + 1;
                 }
             });
         });
         if sums[width * (width + 1) / 2] > 0.0 {
             return Err(FitError::FullLeverage { row: self.first_full_leverage() });
         }
-        Ok(DMatrix::from_fn(width, width, |i, j| {
-            let (low, high) = (i.min(j), i.max(j));
-            sums[high * (high + 1) / 2 + low]
-        }))
+        Ok(symmetric(&sums, width))
     }
 
     fn first_full_leverage(&self) -> usize {
@@ -255,20 +249,19 @@ impl<F: Fn(usize, &mut [f64]) + Sync> MappedScores<'_, F> {
 
     fn by_cluster(&self, ids: &[usize]) -> Result<(DMatrix<f64>, f64), FitError> {
         length("cluster identifiers", self.rows, ids.len())?;
-        let mut place: BTreeMap<usize, usize> = ids.iter().map(|&id| (id, 0)).collect();
-        place.values_mut().enumerate().for_each(|(k, at)| *at = k);
-        if place.len() < 2 {
-            return Err(FitError::TooFewClusters { clusters: place.len() });
+        let (place, clusters) = places(ids);
+        if clusters < 2 {
+            return Err(FitError::TooFewClusters { clusters });
         }
         let width = self.map.ncols();
-        let mut sums = vec![0.0; place.len() * width];
+        let mut sums = vec![0.0; clusters * width];
         let mut z = vec![0.0; width * BLOCK];
         blocks(0..self.rows, self.map.nrows(), &self.fill, |block| {
             let z = &mut z[..width * block.rows];
             self.mapped(&block, z);
             for k in 0..block.rows {
                 let i = block.first + k;
-                let sum = &mut sums[place[&ids[i]] * width..][..width];
+                let sum = &mut sums[place[i] * width..][..width];
                 for (j, s) in sum.iter_mut().enumerate() {
                     *s += self.residual[i] * z[j * block.rows + k];
                 }
@@ -282,8 +275,18 @@ impl<F: Fn(usize, &mut [f64]) + Sync> MappedScores<'_, F> {
                 }
             }
         }
-        Ok((meat, place.len() as f64))
+        Ok((meat, clusters as f64))
     }
+}
+
+/// The cluster of every row, counted from 0 in order of the identifiers, and how many there are.
+fn places(ids: &[usize]) -> (Vec<usize>, usize) {
+    let mut sorted = ids.to_vec();
+    sorted.par_sort_unstable();
+    sorted.dedup();
+    // An identifier is one of those that it was taken from.
+    let place = |id: &usize| sorted.binary_search(id).unwrap_or(0);
+    (ids.par_iter().map(place).collect(), sorted.len())
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@
 //!
 //! References: MacKinnon & White (1985); Liang & Zeger (1986); Cameron & Miller (2015).
 
+use crate::columns::{self, symmetric};
 use crate::error::{FitError, length};
+use crate::sum::chunked;
 use nalgebra::DMatrix;
 use std::collections::BTreeMap;
 
@@ -114,17 +116,22 @@ impl Scores<'_> {
         if slack > 1e-10 { Ok(slack) } else { Err(FitError::FullLeverage { row: self.index[i] }) }
     }
 
-    fn outer(&self, factor: impl Fn(usize) -> Result<f64, FitError>) -> Result<DMatrix<f64>, FitError> {
-        let mut meat = DMatrix::zeros(self.cols, self.cols);
-        let mut score = vec![0.0; self.cols];
-        for (i, row) in self.rows.chunks_exact(self.cols).take(self.residual.len()).enumerate() {
-            let size = self.residual[i] * factor(i)?;
-            for (s, x) in score.iter_mut().zip(row) {
-                *s = size * x;
+    fn outer(
+        &self,
+        factor: impl Fn(usize) -> Result<f64, FitError> + Sync,
+    ) -> Result<DMatrix<f64>, FitError> {
+        let p = self.cols;
+        let factors: Vec<f64> = (0..self.residual.len()).map(factor).collect::<Result<_, _>>()?;
+        let sums = chunked(self.residual.len(), p * (p + 1) / 2, |range, sums| {
+            let mut score = vec![0.0; p];
+            for i in range {
+                let size = self.residual[i] * factors[i];
+                let row = &self.rows[i * p..(i + 1) * p];
+                score.iter_mut().zip(row).for_each(|(s, x)| *s = size * x);
+                columns::add_outer(sums, &[1.0], &score, p);
             }
-            add_outer(&mut meat, &score);
-        }
-        Ok(meat)
+        });
+        Ok(symmetric(&sums, p))
     }
 
     fn by_cluster(&self, ids: &[usize]) -> Result<(DMatrix<f64>, f64), FitError> {

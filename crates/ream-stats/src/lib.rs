@@ -100,6 +100,7 @@
 mod blocks;
 pub mod bootstrap;
 pub mod chi_square;
+mod columns;
 pub mod covariance;
 pub mod cross_fit;
 pub mod density;

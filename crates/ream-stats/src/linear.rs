@@ -21,7 +21,7 @@ use crate::distribution::t_two_sided;
 use crate::error::{FitError, at_least, finite, length, not_negative};
 use crate::interval::Estimate;
 use crate::matrix::Matrix;
-use crate::qr::Basis;
+use crate::qr::{Basis, TALL};
 use crate::sum::{chunked, compensated, dot, exact_residual};
 use nalgebra::DMatrix;
 
@@ -115,8 +115,8 @@ fn fit(x: &Matrix, y: &[f64], weights: Option<&[f64]>, kind: Covariance<'_>) -> 
     let index: Vec<usize> = (0..x.rows()).filter(|&i| root(i) > 0.0).collect();
     at_least("the fit (rows of positive weight)", 1, index.len())?;
     let (rows, columns) = (index.len(), x.cols());
-    if rows > tall::TALL {
-        return tall::fit(x, y, &index, root, kind);
+    if rows > TALL {
+        return tall::fit(x, y, &index, root, kind, weights.is_none());
     }
     let design: Vec<f64> = index.iter().flat_map(|&i| x.row(i).iter().map(move |v| root(i) * v)).collect();
     let basis = Basis::new(&design, columns)?;

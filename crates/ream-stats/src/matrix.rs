@@ -1,6 +1,7 @@
 //! The matrix that goes into and comes out of the fits.
 
 use crate::error::{StatsError, at_least, length};
+use crate::sum::all_finite;
 
 /// A dense matrix in row-major order: one row per observation, one column per variable.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +141,9 @@ impl Matrix {
     pub(crate) fn check(&self, what: &'static str) -> Result<(), StatsError> {
         at_least("the design (rows)", 1, self.rows)?;
         at_least("the design (columns)", 1, self.cols)?;
+        if all_finite(&self.data) {
+            return Ok(());
+        }
         match self.data.iter().enumerate().find(|(_, v)| !v.is_finite()) {
             Some((at, &value)) => {
                 Err(StatsError::CellNotFinite { what, row: at / self.cols, column: at % self.cols, value })

@@ -21,17 +21,19 @@
 //! # Ok::<(), ream_stats::StatsError>(())
 //! ```
 
+use crate::columns::add_rows;
 use crate::descriptive::mean_and_variance;
 use crate::distribution::quantile_of_normal;
 use crate::error::{StatsError, at_least, finite, length};
 use crate::interval::check_level;
 use crate::matrix::Matrix;
-use crate::sum::add_scaled;
 use rayon::prelude::*;
 use ream_rand::Stream;
 
 /// Draws that share one reading of the units.
 const TOGETHER: usize = 16;
+/// Contributions that are read at once, so that they stay in the first cache.
+const CELLS: usize = 2048;
 
 /// Draws of the noise of a curve, `[draws, points]`, from the contributions of the units, `[units, points]`. The multipliers
 /// of draw `b` are `stream.at(b)`, in order of units, so draws are the same on any number of threads.
@@ -60,14 +62,18 @@ pub fn draws_of(
     at_least("a multiplier bootstrap (points)", 1, points)?;
     at_least("a multiplier bootstrap (draws)", 2, draws)?;
     let mut noise = vec![0.0; draws * points];
+    let most = (CELLS / points).clamp(1, 64).min(units);
     noise.par_chunks_mut(TOGETHER * points).enumerate().for_each(|(group, noise)| {
         let mut numbers: Vec<_> =
             (0..noise.len() / points).map(|k| stream.at((group * TOGETHER + k) as u64)).collect();
-        let mut row = vec![0.0; points];
-        for i in 0..units {
-            fill(i, &mut row);
+        let (mut rows, mut multipliers) = (vec![0.0; most * points], vec![0.0; most]);
+        for first in (0..units).step_by(most) {
+            let count = most.min(units - first);
+            let rows = &mut rows[..count * points];
+            rows.chunks_exact_mut(points).enumerate().for_each(|(i, row)| fill(first + i, row));
             for (rng, draw) in numbers.iter_mut().zip(noise.chunks_exact_mut(points)) {
-                add_scaled(draw, rng.normal(), &row);
+                multipliers[..count].iter_mut().for_each(|m| *m = rng.normal());
+                add_rows(draw, &multipliers[..count], rows);
             }
         }
     });

@@ -6,6 +6,25 @@ use rayon::prelude::*;
 /// Rows in one piece of a long sum. Pieces do not depend on the number of threads, nor does their order.
 pub(crate) const CHUNK: usize = 4096;
 
+/// Values from which a single look at them is worth a second thread.
+const LONG: usize = 1 << 15;
+
+/// `n` values in pieces; `fill` writes those from its first argument on.
+pub(crate) fn filled(n: usize, fill: impl Fn(usize, &mut [f64]) + Sync) -> Vec<f64> {
+    let mut out = vec![0.0; n];
+    if n > CHUNK {
+        out.par_chunks_mut(CHUNK).enumerate().for_each(|(piece, out)| fill(piece * CHUNK, out));
+    } else {
+        fill(0, &mut out);
+    }
+    out
+}
+
+/// `of(i)` for every `i` in `0..n`.
+pub(crate) fn mapped(n: usize, of: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
+    filled(n, |first, out| out.iter_mut().enumerate().for_each(|(k, out)| *out = of(first + k)))
+}
+
 /// Sum of vectors of length `width` over the pieces of `0..n`; `part` adds its range into the given zeros.
 pub(crate) fn chunked(n: usize, width: usize, part: impl Fn(Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
     let piece = |k: usize| {
@@ -71,7 +90,9 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// True when no value is NaN or infinite.
 pub(crate) fn all_finite(values: &[f64]) -> bool {
-    values.iter().all(|v| v.is_finite())
+    // Without a way out inside a piece, the compiler looks at several values at once.
+    let piece = |values: &[f64]| values.iter().fold(true, |all, v| all & v.is_finite());
+    if values.len() > LONG { values.par_chunks(LONG).all(piece) } else { piece(values) }
 }
 
 /// Inner product in eight interleaved sums: another order than [`dot`], the same on every machine, and one that the

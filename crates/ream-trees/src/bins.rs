@@ -1,6 +1,7 @@
 //! Columns cut into bins.
 
 use crate::Column;
+use rayon::prelude::*;
 
 /// How a column is cut.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,8 +102,12 @@ pub(crate) struct Binned {
 
 impl Binned {
     pub(crate) fn new(columns: &[Column<'_>], most: usize) -> Self {
-        let cuts: Vec<Cuts> = columns.iter().map(|column| Cuts::new(column, most)).collect();
-        let bins = cuts.iter().zip(columns).map(|(cuts, column)| cuts.bins(column)).collect();
+        let one = |column: &Column<'_>| {
+            let cuts = Cuts::new(column, most);
+            let bins = cuts.bins(column);
+            (cuts, bins)
+        };
+        let (cuts, bins) = columns.par_iter().map(one).unzip();
         Self { cuts, bins }
     }
 

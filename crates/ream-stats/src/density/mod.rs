@@ -18,8 +18,11 @@
 //! ```
 
 mod cutoff;
+mod gaussians;
 
 pub use cutoff::{DensityTest, DensityTestSettings, density_test};
+
+use gaussians::gaussians;
 
 use crate::descriptive::effective_sample_size;
 use crate::error::{StatsError, at_least, finite, length, not_negative};
@@ -139,6 +142,22 @@ impl Kde {
         libm::exp(self.log_density(x))
     }
 
+    /// [`Kde::density`] at many places, on all threads and many kernels at once: equal to it to about 13 digits.
+    #[must_use]
+    pub fn densities(&self, x: &[f64]) -> Vec<f64> {
+        let scale = self.bandwidth * (2.0 * PI).sqrt();
+        let one = |&x: &f64| {
+            if x.is_nan() {
+                return x;
+            }
+            let (least, exponent) = self.nearest(x);
+            let (points, weights) = self.within(x, least);
+            libm::exp(exponent + libm::log(gaussians(points, weights, x, 1.0 / self.bandwidth, least)))
+                / scale
+        };
+        x.par_iter().with_min_len(4).map(one).collect()
+    }
+
     /// `log p(x)`.
     #[must_use]
     pub fn log_density(&self, x: f64) -> f64 {
@@ -167,21 +186,32 @@ impl Kde {
         x.par_iter().with_min_len(64).map(|&x| self.score(x)).collect()
     }
 
+    /// The distance of the nearest point, in bandwidths, and the exponent of its kernel.
+    fn nearest(&self, x: f64) -> (f64, f64) {
+        let above = self.points.partition_point(|p| *p < x);
+        let distance = |k: usize| self.points.get(k).map_or(f64::INFINITY, |p| (x - p).abs());
+        let nearest = distance(above).min(if above > 0 { distance(above - 1) } else { f64::INFINITY });
+        let least = nearest / self.bandwidth;
+        (least, -0.5 * least * least)
+    }
+
+    /// The points whose kernels count at `x`, with their weights.
+    fn within(&self, x: f64, least: f64) -> (&[f64], &[f64]) {
+        let reach = self.bandwidth * (least * least + FAR).sqrt();
+        let from = self.points.partition_point(|p| *p < x - reach);
+        let to = self.points.partition_point(|p| *p <= x + reach);
+        (&self.points[from..to], &self.weights[from..to])
+    }
+
     /// `sum w e^(-u^2/2 - exponent) u^k` for k of 0, 1, 2, with the exponent of the nearest point.
     fn sums(&self, x: f64) -> Sums {
         if x.is_nan() {
             return Sums { exponent: x, zero: x, first: x, second: x };
         }
-        let above = self.points.partition_point(|p| *p < x);
-        let distance = |k: usize| self.points.get(k).map_or(f64::INFINITY, |p| (x - p).abs());
-        let nearest = distance(above).min(if above > 0 { distance(above - 1) } else { f64::INFINITY });
-        let least = nearest / self.bandwidth;
-        let exponent = -0.5 * least * least;
-        let reach = self.bandwidth * (least * least + FAR).sqrt();
-        let from = self.points.partition_point(|p| *p < x - reach);
-        let to = self.points.partition_point(|p| *p <= x + reach);
+        let (least, exponent) = self.nearest(x);
+        let (points, weights) = self.within(x, least);
         let mut sums = Sums { exponent, zero: 0.0, first: 0.0, second: 0.0 };
-        for (p, w) in self.points[from..to].iter().zip(&self.weights[from..to]) {
+        for (p, w) in points.iter().zip(weights) {
             let u = (x - p) / self.bandwidth;
             // (least - |u|)(least + |u|) / 2 does not cancel far out.
             let part = w * libm::exp(0.5 * (least - u.abs()) * (least + u.abs()));
@@ -323,6 +353,22 @@ mod tests {
     fn sample(seed: u64, n: usize) -> Vec<f64> {
         let mut rng = Stream::new(seed, "density").at(0);
         (0..n).map(|_| rng.gamma(2.0)).collect()
+    }
+
+    #[test]
+    fn densities_at_many_places_are_those_at_each() {
+        let values = sample(4, 500);
+        let weights: Vec<f64> = (0..500).map(|i| f64::from(i % 3)).collect();
+        for weights in [None, Some(weights.as_slice())] {
+            let kde = Kde::new(&values, weights, Bandwidth::Scott).unwrap();
+            let places: Vec<f64> = (-60..200).map(|k| f64::from(k) * 0.1).collect();
+            for (x, got) in places.iter().zip(kde.densities(&places)) {
+                let want = kde.density(*x);
+                assert!((got - want).abs() <= 1e-13 * want, "{x}: {got} {want}");
+            }
+            let far = kde.densities(&[f64::NAN, 1e6, f64::INFINITY]);
+            assert!(far[0].is_nan() && far[1] == 0.0 && far[2] == 0.0);
+        }
     }
 
     proptest! {

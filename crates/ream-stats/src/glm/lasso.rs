@@ -16,14 +16,14 @@ pub(crate) fn subgradient(gradient: f64, b: f64, strength: f64) -> f64 {
 
 /// The problem with columns scaled to Euclidean length `sqrt(n)`.
 struct Problem<'a> {
-    data: &'a Data,
+    data: &'a Data<'a>,
     rows: Vec<f64>,
     scale: Vec<f64>,
     strength: Vec<f64>,
 }
 
 impl<'a> Problem<'a> {
-    fn new(data: &'a Data, strength: &[f64]) -> Result<Self, FitError> {
+    fn new(data: &'a Data<'a>, strength: &[f64]) -> Result<Self, FitError> {
         let (p, n) = (data.cols, data.y.len());
         let free: Vec<usize> = (0..p).filter(|&j| strength[j] == 0.0).collect();
         if !free.is_empty() {
@@ -193,7 +193,7 @@ fn soft(value: f64, threshold: f64) -> f64 {
 }
 
 /// Minimises the cross-entropy with an L1 penalty.
-pub(crate) fn fit(data: &Data, strength: &[f64]) -> Result<Outcome, FitError> {
+pub(crate) fn fit(data: &Data<'_>, strength: &[f64]) -> Result<Outcome, FitError> {
     let problem = Problem::new(data, strength)?;
     let mut b = vec![0.0; data.cols];
     let mut loss = problem.loss(&b);

@@ -20,11 +20,13 @@ mod lasso;
 mod newton;
 mod separation;
 
+use crate::columns::{add_rows, add_sizes, row_dots};
 use crate::covariance::{Covariance, Scores};
 use crate::error::{FitError, StatsError, at_least, finite, length, not_negative};
 use crate::matrix::Matrix;
-use crate::sum::{compensated, dot};
+use crate::sum::{chunked, compensated, filled, mapped};
 use nalgebra::DMatrix;
+use std::borrow::Cow;
 
 /// A fit has converged when each entry of its gradient is below this part of the sum of its absolute terms.
 pub const GRADIENT_TOLERANCE: f64 = 1e-9;
@@ -99,9 +101,9 @@ pub struct GlmFit {
 }
 
 /// The rows of positive weight.
-pub(crate) struct Data {
+pub(crate) struct Data<'a> {
     /// Row-major design.
-    x: Vec<f64>,
+    x: Cow<'a, [f64]>,
     cols: usize,
     y: Vec<f64>,
     w: Vec<f64>,
@@ -109,8 +111,8 @@ pub(crate) struct Data {
     index: Vec<usize>,
 }
 
-impl Data {
-    fn new(x: &Matrix, y: &[f64], weights: Option<&[f64]>) -> Result<Self, FitError> {
+impl<'a> Data<'a> {
+    fn new(x: &'a Matrix, y: &[f64], weights: Option<&[f64]>) -> Result<Self, FitError> {
         x.check("the design")?;
         length("y", x.rows(), y.len())?;
         check_response(y)?;
@@ -121,12 +123,10 @@ impl Data {
         let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
         let index: Vec<usize> = (0..x.rows()).filter(|&i| weight(i) > 0.0).collect();
         at_least("the fit (rows of positive weight)", 1, index.len())?;
-        let mut data = Vec::with_capacity(index.len() * x.cols());
-        for &i in &index {
-            data.extend_from_slice(x.row(i));
-        }
+        let picked = || index.iter().flat_map(|&i| x.row(i)).copied().collect();
+        let rows = if index.len() == x.rows() { Cow::Borrowed(x.data()) } else { Cow::Owned(picked()) };
         Ok(Self {
-            x: data,
+            x: rows,
             cols: x.cols(),
             y: index.iter().map(|&i| y[i]).collect(),
             w: index.iter().map(|&i| weight(i)).collect(),
@@ -138,22 +138,29 @@ impl Data {
         &self.x[i * self.cols..(i + 1) * self.cols]
     }
 
-    fn log_likelihood(&self, b: &[f64]) -> f64 {
-        -compensated((0..self.y.len()).map(|i| self.w[i] * cross_entropy(self.y[i], dot(self.row(i), b))))
+    /// `x b` of every row.
+    fn predictors(&self, b: &[f64]) -> Vec<f64> {
+        filled(self.y.len(), |first, out| row_dots(out, |i| self.row(first + i), b))
+    }
+
+    fn log_likelihood(&self, eta: &[f64]) -> f64 {
+        let term = |i: usize| self.w[i] * cross_entropy(self.y[i], eta[i]);
+        -compensated(mapped(eta.len(), term))
     }
 
     /// Gradient of the cross-entropy, and for each entry the sum of its absolute terms at `mu - y = 1`.
-    fn gradient(&self, b: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let (mut gradient, mut scale) = (vec![0.0; self.cols], vec![0.0; self.cols]);
-        for i in 0..self.y.len() {
-            let row = self.row(i);
-            let residual = residual(self.y[i], dot(row, b));
-            for j in 0..self.cols {
-                gradient[j] -= self.w[i] * residual * row[j];
-                scale[j] += self.w[i] * row[j].abs();
-            }
-        }
-        (gradient, scale)
+    fn gradient(&self, eta: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let p = self.cols;
+        let mut sums = chunked(eta.len(), 2 * p, |range, sums| {
+            let rows = &self.x[range.start * p..range.end * p];
+            let down = |i: usize| -(self.w[i] * residual(self.y[i], eta[i]));
+            let factors: Vec<f64> = range.clone().map(down).collect();
+            let (gradient, scale) = sums.split_at_mut(p);
+            add_rows(gradient, &factors, rows);
+            add_sizes(scale, &self.w[range], rows);
+        });
+        let scale = sums.split_off(p);
+        (sums, scale)
     }
 }
 
@@ -178,9 +185,10 @@ pub fn fractional_logistic(
         Penalty::L2 { strength, centre } => newton::fit(&data, Some((strength, centre)))?,
         Penalty::L1 { strength } => lasso::fit(&data, strength)?,
     };
+    let eta = data.predictors(&outcome.coefficients);
     Ok(GlmFit {
-        log_likelihood: data.log_likelihood(&outcome.coefficients),
-        gradient_norm: gradient_norm(&data, &outcome.coefficients, penalty),
+        log_likelihood: data.log_likelihood(&eta),
+        gradient_norm: gradient_norm(&data, (&outcome.coefficients, &eta), penalty),
         coefficients: outcome.coefficients,
         iterations: outcome.iterations,
         converged: outcome.converged,
@@ -197,8 +205,8 @@ pub(crate) struct Outcome {
     pub(crate) separated: bool,
 }
 
-fn gradient_norm(data: &Data, b: &[f64], penalty: &Penalty) -> f64 {
-    let (gradient, scale) = data.gradient(b);
+fn gradient_norm(data: &Data<'_>, (b, eta): (&[f64], &[f64]), penalty: &Penalty) -> f64 {
+    let (gradient, scale) = data.gradient(eta);
     let entry = |j: usize| {
         let (size, scale) = match penalty {
             Penalty::None => (gradient[j].abs(), scale[j]),
@@ -256,21 +264,25 @@ impl GlmFit {
 
     fn sandwich(
         &self,
-        data: &Data,
+        data: &Data<'_>,
         total: usize,
         strength: Option<&[f64]>,
         kind: Covariance<'_>,
     ) -> Result<Matrix, FitError> {
         let n = data.y.len();
         let basis = newton::augmented(data, strength)?;
-        let eta: Vec<f64> = (0..n).map(|i| dot(data.row(i), &self.coefficients)).collect();
+        let eta = data.predictors(&self.coefficients);
         let curvature: Vec<f64> = eta.iter().zip(&data.w).map(|(&e, w)| w * variance(e)).collect();
-        let bread = inverse(newton::information(&basis, &curvature)).ok_or(FitError::NoCovariance {
-            why: "the information is singular at the fitted coefficients",
-        })?;
+        let bread =
+            inverse(newton::information(&basis, curvature.clone())).ok_or(FitError::NoCovariance {
+                why: "the information is singular at the fitted coefficients",
+            })?;
         let residual: Vec<f64> = (0..n).map(|i| data.w[i] * residual(data.y[i], eta[i])).collect();
-        let leverage: Vec<f64> =
-            (0..n).map(|i| curvature[i] * quadratic_form(&bread, basis.row(i))).collect();
+        let leverage: Vec<f64> = if matches!(kind, Covariance::Hc2 | Covariance::Hc3) {
+            mapped(n, |i| curvature[i] * quadratic_form(&bread, basis.row(i)))
+        } else {
+            Vec::new()
+        };
         let scores = Scores {
             rows: &basis.rows,
             cols: data.cols,

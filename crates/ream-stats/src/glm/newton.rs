@@ -4,9 +4,10 @@
 //! basis of the columns of that: the information is then well conditioned even for nearly collinear columns.
 
 use super::{Data, GRADIENT_TOLERANCE, Outcome, cross_entropy, residual, separation, variance};
+use crate::columns::{add_outer, add_rows, add_sizes, symmetric};
 use crate::error::FitError;
 use crate::qr::Basis;
-use crate::sum::{chunked, dot};
+use crate::sum::{chunked, dot, mapped};
 use nalgebra::{DMatrix, DVector};
 
 const MAX_STEPS: usize = 200;
@@ -14,97 +15,99 @@ const MAX_STEPS: usize = 200;
 const STILL: f64 = 1e-8;
 
 /// The basis of the design with the penalty's rows below it (rows of strength 0 are left out).
-pub(crate) fn augmented(data: &Data, strength: Option<&[f64]>) -> Result<Basis, FitError> {
-    let mut rows = data.x.clone();
-    for (j, &s) in strength.unwrap_or(&[]).iter().enumerate() {
-        if s > 0.0 {
-            rows.extend((0..data.cols).map(|k| if k == j { s.sqrt() } else { 0.0 }));
-        }
+pub(crate) fn augmented(data: &Data<'_>, strength: Option<&[f64]>) -> Result<Basis, FitError> {
+    let penalised = |j: usize| strength.map_or(0.0, |s| s[j]);
+    if (0..data.cols).all(|j| penalised(j) <= 0.0) {
+        return Basis::new(&data.x, data.cols);
+    }
+    let mut rows = data.x.to_vec();
+    for j in (0..data.cols).filter(|&j| penalised(j) > 0.0) {
+        rows.extend((0..data.cols).map(|k| if k == j { penalised(j).sqrt() } else { 0.0 }));
     }
     Basis::new(&rows, data.cols)
 }
 
 /// `sum_i curvature_i q_i q_i'` over the data's rows plus `q q'` over the penalty's rows.
-pub(crate) fn information(basis: &Basis, curvature: &[f64]) -> DMatrix<f64> {
+pub(crate) fn information(basis: &Basis, mut curvature: Vec<f64>) -> DMatrix<f64> {
     let p = basis.cols;
     let total = basis.rows.len() / p;
+    curvature.resize(total, 1.0);
     let sums = chunked(total, p * (p + 1) / 2, |range, sums| {
-        for i in range {
-            let row = basis.row(i);
-            let c = curvature.get(i).copied().unwrap_or(1.0);
-            let mut at = 0;
-            for j in 0..p {
-                let cj = c * row[j];
-                for (s, x) in sums[at..=at + j].iter_mut().zip(row) {
-                    *s += cj * x;
-                }
-                at += j + 1;
-            }
-        }
+        add_outer(sums, &curvature[range.clone()], &basis.rows[range.start * p..range.end * p], p);
     });
-    DMatrix::from_fn(p, p, |i, j| {
-        let (low, high) = (i.min(j), i.max(j));
-        sums[high * (high + 1) / 2 + low]
-    })
+    symmetric(&sums, p)
 }
 
 struct Problem<'a> {
-    data: &'a Data,
+    data: &'a Data<'a>,
     basis: Basis,
     /// What the penalty's rows are drawn to.
     target: Vec<f64>,
+    /// `sum_i w_i |q_i|` over the data's rows.
+    sizes: Vec<f64>,
 }
 
-impl Problem<'_> {
+/// Coefficients of the basis, and what follows from them.
+struct Place {
+    gamma: Vec<f64>,
+    /// `Q gamma`: the linear predictors of the data's rows, then the penalty's rows.
+    eta: Vec<f64>,
+    objective: f64,
+}
+
+impl<'a> Problem<'a> {
+    fn new(data: &'a Data<'a>, basis: Basis, target: Vec<f64>) -> Self {
+        let p = basis.cols;
+        let sizes = chunked(data.y.len(), p, |range, sums| {
+            add_sizes(sums, &data.w[range.clone()], &basis.rows[range.start * p..range.end * p]);
+        });
+        Self { data, basis, target, sizes }
+    }
+
     fn n(&self) -> usize {
         self.data.y.len()
     }
 
-    fn objective(&self, gamma: &[f64]) -> f64 {
+    fn place(&self, gamma: Vec<f64>) -> Place {
         let n = self.n();
+        let eta = self.basis.times(&gamma);
         let loss = chunked(n, 1, |range, sum| {
             for i in range {
-                sum[0] += self.data.w[i] * cross_entropy(self.data.y[i], dot(self.basis.row(i), gamma));
+                sum[0] += self.data.w[i] * cross_entropy(self.data.y[i], eta[i]);
             }
         })[0];
-        let miss = |k: usize| dot(self.basis.row(n + k), gamma) - self.target[k];
-        loss + 0.5 * (0..self.target.len()).map(|k| miss(k) * miss(k)).sum::<f64>()
+        let miss = |k: usize| eta[n + k] - self.target[k];
+        let objective = loss + 0.5 * (0..self.target.len()).map(|k| miss(k) * miss(k)).sum::<f64>();
+        Place { gamma, eta, objective }
     }
 
     /// Gradient in the basis, and the scale of its entries.
-    fn gradient(&self, gamma: &[f64]) -> (Vec<f64>, f64) {
+    fn gradient(&self, at: &Place) -> (Vec<f64>, f64) {
         let (n, p) = (self.n(), self.basis.cols);
-        let mut sums = chunked(n, 2 * p, |range, sums| {
-            for i in range {
-                let row = self.basis.row(i);
-                let r = self.data.w[i] * residual(self.data.y[i], dot(row, gamma));
-                for (j, x) in row.iter().enumerate() {
-                    sums[j] -= r * x;
-                    sums[p + j] += self.data.w[i] * x.abs();
-                }
-            }
+        let mut sums = chunked(n, p, |range, sums| {
+            let down = |i: usize| -(self.data.w[i] * residual(self.data.y[i], at.eta[i]));
+            let factors: Vec<f64> = range.clone().map(down).collect();
+            add_rows(sums, &factors, &self.basis.rows[range.start * p..range.end * p]);
         });
+        let mut sizes = self.sizes.clone();
         for (k, &target) in self.target.iter().enumerate() {
-            let row = self.basis.row(n + k);
-            let value = dot(row, gamma);
-            for (j, x) in row.iter().enumerate() {
+            let value = at.eta[n + k];
+            for (j, x) in self.basis.row(n + k).iter().enumerate() {
                 sums[j] += (value - target) * x;
-                sums[p + j] += (value.abs() + target.abs()) * x.abs();
+                sizes[j] += (value.abs() + target.abs()) * x.abs();
             }
         }
-        let scale = sums.split_off(p).into_iter().fold(0.0, f64::max);
-        (sums, scale)
+        (sums, sizes.into_iter().fold(0.0, f64::max))
     }
 
-    fn curvature(&self, gamma: &[f64]) -> Vec<f64> {
-        (0..self.n()).map(|i| self.data.w[i] * variance(dot(self.basis.row(i), gamma))).collect()
+    fn curvature(&self, at: &Place) -> Vec<f64> {
+        mapped(self.n(), |i| self.data.w[i] * variance(at.eta[i]))
     }
 
     /// Largest change of a linear predictor along `step`, relative to the larger of 1 and the largest predictor.
-    fn movement(&self, gamma: &[f64], step: &[f64]) -> f64 {
-        let rows = || self.basis.rows.chunks_exact(self.basis.cols).take(self.n());
-        let largest = |v: &[f64]| rows().map(|row| dot(row, v).abs()).fold(0.0, f64::max);
-        largest(step) / largest(gamma).max(1.0)
+    fn movement(&self, at: &Place, step: &[f64]) -> f64 {
+        let largest = |eta: &[f64]| eta[..self.n()].iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        largest(&self.basis.times(step)) / largest(&at.eta).max(1.0)
     }
 
     /// Whether `step` separates the rows and costs no penalty.
@@ -137,20 +140,19 @@ pub(crate) fn direction(information: &DMatrix<f64>, gradient: &[f64]) -> Vec<f64
 }
 
 /// Minimises the cross-entropy with an optional L2 penalty `(strength, centre)`.
-pub(crate) fn fit(data: &Data, penalty: Option<(&Vec<f64>, &Vec<f64>)>) -> Result<Outcome, FitError> {
+pub(crate) fn fit(data: &Data<'_>, penalty: Option<(&Vec<f64>, &Vec<f64>)>) -> Result<Outcome, FitError> {
     let basis = augmented(data, penalty.map(|(strength, _)| strength.as_slice()))?;
     let target = penalty.map_or_else(Vec::new, |(strength, centre)| {
         strength.iter().zip(centre).filter(|(s, _)| **s > 0.0).map(|(s, c)| s.sqrt() * c).collect()
     });
-    let problem = Problem { data, basis, target };
-    let mut gamma = vec![0.0; data.cols];
+    let problem = Problem::new(data, basis, target);
     let mut outcome = Outcome { coefficients: vec![], iterations: 0, converged: false, separated: false };
-    let mut value = problem.objective(&gamma);
+    let mut at = problem.place(vec![0.0; data.cols]);
     while outcome.iterations < MAX_STEPS {
-        let (gradient, scale) = problem.gradient(&gamma);
-        let step = direction(&information(&problem.basis, &problem.curvature(&gamma)), &gradient);
+        let (gradient, scale) = problem.gradient(&at);
+        let step = direction(&information(&problem.basis, problem.curvature(&at)), &gradient);
         let flat = gradient.iter().all(|g| g.abs() <= GRADIENT_TOLERANCE * scale);
-        let movement = problem.movement(&gamma, &step);
+        let movement = problem.movement(&at, &step);
         if flat && movement > 1e-3 && problem.separated(&step) {
             outcome.separated = true;
             break;
@@ -158,12 +160,12 @@ pub(crate) fn fit(data: &Data, penalty: Option<(&Vec<f64>, &Vec<f64>)>) -> Resul
         outcome.iterations += 1;
         if flat && movement <= STILL {
             // One more step costs nothing and leaves only rounding.
-            gamma.iter_mut().zip(&step).for_each(|(g, s)| *g += s);
+            at.gamma.iter_mut().zip(&step).for_each(|(g, s)| *g += s);
             outcome.converged = true;
             break;
         }
-        match halved(&problem, &gamma, &step, &gradient, value) {
-            Some((next, lower)) => (gamma, value) = (next, lower),
+        match halved(&problem, &at, &step, &gradient) {
+            Some(next) => at = next,
             None => {
                 // No step lowers the objective any more: as far as rounding allows.
                 outcome.converged = flat;
@@ -171,26 +173,19 @@ pub(crate) fn fit(data: &Data, penalty: Option<(&Vec<f64>, &Vec<f64>)>) -> Resul
             }
         }
     }
-    outcome.coefficients = problem.basis.coefficients(&gamma);
+    outcome.coefficients = problem.basis.coefficients(&at.gamma);
     Ok(outcome)
 }
 
 /// The first of the steps `1, 1/2, 1/4, ...` that lowers the objective enough (Armijo), up to rounding.
-fn halved(
-    problem: &Problem<'_>,
-    gamma: &[f64],
-    step: &[f64],
-    gradient: &[f64],
-    value: f64,
-) -> Option<(Vec<f64>, f64)> {
+fn halved(problem: &Problem<'_>, at: &Place, step: &[f64], gradient: &[f64]) -> Option<Place> {
     let slope = dot(gradient, step);
-    let rounding = 1e-14 * value.abs();
+    let rounding = 1e-14 * at.objective.abs();
     let mut size = 1.0;
     for _ in 0..60 {
-        let next: Vec<f64> = gamma.iter().zip(step).map(|(g, s)| g + size * s).collect();
-        let lower = problem.objective(&next);
-        if lower <= value + 1e-4 * size * slope + rounding {
-            return Some((next, lower));
+        let next = problem.place(at.gamma.iter().zip(step).map(|(g, s)| g + size * s).collect());
+        if next.objective <= at.objective + 1e-4 * size * slope + rounding {
+            return Some(next);
         }
         size *= 0.5;
     }

@@ -6,26 +6,25 @@
 
 use super::{LinearFit, inference};
 use crate::blocks::{MappedScores, powers_of_two, triangle};
+use crate::columns::row_dots;
 use crate::covariance::Covariance;
 use crate::error::FitError;
 use crate::matrix::Matrix;
-use crate::qr::{RANK_TOLERANCE, covariance_matrix};
-use crate::sum::{CHUNK, chunked, dot, exact_residual};
+use crate::qr::{condition, covariance_matrix, inverse};
+use crate::sum::{chunked, exact_residual, filled};
 use nalgebra::{DMatrix, DVector};
-use rayon::prelude::*;
 
-/// Fits of more rows than this go through the blocks.
-pub(super) const TALL: usize = 1 << 12;
 /// Above this condition number the coefficients are refined.
 const REFINE: f64 = 100.0;
 
-/// The fit of rows `index` of a checked design; `root(i)` is the square root of the weight of row `i`.
+/// The fit of rows `index` of a checked design; `root(i)` is the square root of the weight of row `i`, `plain` says that it is 1 for every row.
 pub(super) fn fit(
     x: &Matrix,
     y: &[f64],
     index: &[usize],
     root: impl Fn(usize) -> f64 + Sync,
     kind: Covariance<'_>,
+    plain: bool,
 ) -> Result<LinearFit, FitError> {
     let (rows, p) = (index.len(), x.cols());
     if rows <= p {
@@ -81,43 +80,17 @@ pub(super) fn fit(
         })?,
     };
     let covariance = covariance_matrix(&(&back * inner * back.transpose()))?;
-    let centred = constant_is_in_span(index, &root, &with_response, &scale, &raw, p);
+    let centred =
+        (plain && has_constant(x)) || constant_is_in_span(index, &root, &with_response, &scale, &raw, p);
     let r_squared = r_squared(y, index, &root, squares, centred);
-    let plain: Vec<f64> = (0..x.rows())
-        .into_par_iter()
-        .with_min_len(CHUNK)
-        .map(|i| y[i] - dot(x.row(i), &coefficients))
-        .collect();
+    let unweighted = if plain {
+        residual
+    } else {
+        let all: Vec<usize> = (0..x.rows()).collect();
+        residuals(x, y, &all, &|_| 1.0, &coefficients)
+    };
     let freedom = kind.freedom(index, p);
-    Ok(inference(plain, coefficients, covariance, freedom, squares / (rows - p) as f64, r_squared))
-}
-
-/// `T = D R^-1` with `b = T z`, or which column is dependent.
-fn inverse(r: &DMatrix<f64>, scale: &[f64]) -> Result<DMatrix<f64>, FitError> {
-    let p = r.ncols();
-    for j in 0..p {
-        let size = r.view((0, j), (j + 1, 1)).norm();
-        if r[(j, j)].abs() <= RANK_TOLERANCE * size {
-            let rank = (0..p).filter(|&k| r[(k, k)].abs() > RANK_TOLERANCE * r.column(k).norm()).count();
-            return Err(FitError::RankDeficient { rank, columns: p, column: j });
-        }
-    }
-    let mut inverse = DMatrix::identity(p, p);
-    if !r.solve_upper_triangular_mut(&mut inverse) {
-        return Err(FitError::RankDeficient { rank: p - 1, columns: p, column: p - 1 });
-    }
-    for (j, s) in scale.iter().take(p).enumerate() {
-        inverse.row_mut(j).scale_mut(*s);
-    }
-    Ok(inverse)
-}
-
-/// Condition number (in the Frobenius norm) of the design with columns of length 1.
-fn condition(r: &DMatrix<f64>, back: &DMatrix<f64>, scale: &[f64]) -> f64 {
-    let p = r.ncols();
-    let size = |j: usize| r.column(j).norm();
-    let inverse = (0..p).map(|j| (back.row(j) * (size(j) / scale[j])).norm_squared()).sum::<f64>();
-    (p as f64 * inverse).sqrt()
+    Ok(inference(unweighted, coefficients, covariance, freedom, squares / (rows - p) as f64, r_squared))
 }
 
 fn residuals(
@@ -127,7 +100,11 @@ fn residuals(
     root: &(impl Fn(usize) -> f64 + Sync),
     b: &[f64],
 ) -> Vec<f64> {
-    index.par_iter().with_min_len(CHUNK).map(|&i| root(i) * (y[i] - dot(x.row(i), b))).collect()
+    filled(index.len(), |first, left| {
+        let index = &index[first..][..left.len()];
+        row_dots(left, |k| x.row(index[k]), b);
+        left.iter_mut().zip(index).for_each(|(left, &i)| *left = root(i) * (y[i] - *left));
+    })
 }
 
 /// The change of the coefficients that the residuals, taken exactly, ask for.
@@ -155,6 +132,15 @@ fn refinement(
     });
     let inner = back.transpose() * DVector::from_column_slice(&missed);
     (back * inner).as_slice().to_vec()
+}
+
+/// Whether a column is the same number, other than 0, in every row.
+fn has_constant(x: &Matrix) -> bool {
+    let same = |j: usize| {
+        let first = x.get(0, j);
+        first != 0.0 && (1..x.rows()).all(|i| x.get(i, j) == first)
+    };
+    (0..x.cols()).any(same)
 }
 
 /// Whether a constant lies in the span of the columns.

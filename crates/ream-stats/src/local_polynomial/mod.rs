@@ -32,6 +32,10 @@ use crate::matrix::Matrix;
 use crate::qr::RANK_TOLERANCE;
 use crate::sum::{add_scaled, chunked};
 use nalgebra::DMatrix;
+use rayon::prelude::*;
+
+/// Rows whose distance from the point is looked at together.
+const PIECE: usize = 256;
 
 /// The rows that a fit may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,13 +119,19 @@ impl LocalPolynomial {
             return Err(StatsError::Setting { what, value: bandwidth, allowed }.into());
         }
         let (mut rows, mut offsets, mut kernel_weights) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, &position) in x.iter().enumerate() {
-            let u = (position - at) / bandwidth;
-            let weight = kernel.at(u);
-            if weight > 0.0 && side.holds(position, at) {
-                rows.push(i);
-                offsets.push(u);
-                kernel_weights.push(weight);
+        let mut near = [false; PIECE];
+        for (piece, positions) in x.chunks(PIECE).enumerate() {
+            // Most rows are mostly far: that is found out for many at once, without a division.
+            let reach = bandwidth * (1.0 + 1e-9);
+            near.iter_mut().zip(positions).for_each(|(near, x)| *near = (x - at).abs() <= reach);
+            for (k, &position) in positions.iter().enumerate().filter(|(k, _)| near[*k]) {
+                let u = (position - at) / bandwidth;
+                let weight = kernel.at(u);
+                if weight > 0.0 && side.holds(position, at) {
+                    rows.push(piece * PIECE + k);
+                    offsets.push(u);
+                    kernel_weights.push(weight);
+                }
             }
         }
         let count = order + 1;
@@ -305,9 +315,12 @@ pub fn curve(
     bandwidth: f64,
 ) -> Result<Vec<f64>, FitError> {
     finite("x", x)?;
-    grid.iter()
-        .map(|&at| Ok(LocalPolynomial::of_checked(x, at, Side::Both, kernel, order, bandwidth)?.value(y)?))
-        .collect()
+    let fit = |&at: &f64| -> Result<f64, FitError> {
+        Ok(LocalPolynomial::of_checked(x, at, Side::Both, kernel, order, bandwidth)?.value(y)?)
+    };
+    // Collected first, so that the error is that of the first point.
+    let values: Vec<Result<f64, FitError>> = grid.par_iter().map(fit).collect();
+    values.into_iter().collect()
 }
 
 /// `factor (1, u, u^2, ...)`.
