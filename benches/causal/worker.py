@@ -152,7 +152,7 @@ def aipw(table):
         mu1 = sm.OLS(y[treated], x[treated]).fit().predict(x)
         mu0 = sm.OLS(y[~treated], x[~treated]).fit().predict(x)
         score = mu1 - mu0 + treated * (y - mu1) / e - ~treated * (y - mu0) / (1 - e)
-        return [float(score.mean()), float(score.std(ddof=1) / np.sqrt(table.rows))]
+        return [float(score.mean()), float(score.std() / np.sqrt(table.rows))]
 
     return step
 

@@ -11,6 +11,7 @@ use ream_nn::simd::vectorised;
 use ream_rand::{Rng, Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 /// Tokens of a prompt that are read in one pass.
 const PIECE: usize = 256;
@@ -73,6 +74,25 @@ pub struct Generated {
     pub runs: Vec<usize>,
 }
 
+/// Where the time of the rounds went, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// Rounds.
+    pub rounds: usize,
+    /// The drafter: drafting, and reading what was kept.
+    pub drafting: f64,
+    /// Passes of the base.
+    pub passes: f64,
+}
+
+impl std::ops::AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.rounds += other.rounds;
+        self.drafting += other.drafting;
+        self.passes += other.passes;
+    }
+}
+
 /// A text that is decoded with drafts.
 ///
 /// ```no_run
@@ -100,6 +120,7 @@ pub struct Speculative<'a> {
     /// The base's choice after all that was read; none where only the prompt was, whose logits decide.
     next: Option<u32>,
     prompt: Prompt,
+    spent: Spent,
 }
 
 /// What a restart needs.
@@ -145,6 +166,7 @@ impl<'a> Speculative<'a> {
             branch,
             next: None,
             prompt: Prompt::default(),
+            spent: Spent::default(),
         })
     }
 
@@ -176,7 +198,15 @@ impl<'a> Speculative<'a> {
         self.branch.truncate(self.prompt.tokens.len());
         self.next = None;
         self.drafter.reset();
-        self.drafter.read(&self.prompt.tokens, &self.prompt.states)
+        self.drafter.read(&self.prompt.tokens, &self.prompt.states)?;
+        self.spent = Spent::default();
+        Ok(())
+    }
+
+    /// Where the time of the rounds since the prompt went.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.spent
     }
 
     fn pass(&mut self, tokens: &[u32], layout: Layout<'_>, logits: Logits<'_>) -> Result<Output> {
@@ -185,7 +215,10 @@ impl<'a> Speculative<'a> {
             forward = forward.hidden();
         }
         let feed = Feed { branch: &mut self.branch, tokens, layout };
-        forward.run(&mut self.cache, &mut [feed]).map_err(failed)
+        let begun = Instant::now();
+        let out = forward.run(&mut self.cache, &mut [feed]).map_err(failed)?;
+        self.spent.passes += begun.elapsed().as_secs_f64();
+        Ok(out)
     }
 
     /// One pass of the base: its own next token and the guesses after it that were accepted; none at the end of the context.
@@ -198,6 +231,7 @@ impl<'a> Speculative<'a> {
         if self.prompt.tokens.is_empty() {
             return Err(Invalid::new("the prompt", "one that was read with `begin`", "none").into());
         }
+        self.spent.rounds += 1;
         match self.acceptance {
             Acceptance::Exact { temperature } => self.exact_round(room, temperature),
             _ => self.tree_round(room),
@@ -207,7 +241,9 @@ impl<'a> Speculative<'a> {
 
     fn tree_round(&mut self, room: usize) -> Result<Round> {
         let root = self.next.unwrap_or_else(|| largest(&self.prompt.logits));
+        let begun = Instant::now();
         let drafts = self.drafter.draft(root, self.tree)?;
+        self.spent.drafting += begun.elapsed().as_secs_f64();
         // Nodes with a guess that still fit the context.
         let (mut tokens, mut parents) = (Vec::new(), Vec::new());
         let mut places = vec![None; self.tree.len()];
@@ -284,7 +320,10 @@ impl<'a> Speculative<'a> {
         } else {
             path.iter().flat_map(|node| &out.hidden[node * d..(node + 1) * d]).copied().collect()
         };
-        self.drafter.read(&kept, &states)
+        let begun = Instant::now();
+        self.drafter.read(&kept, &states)?;
+        self.spent.drafting += begun.elapsed().as_secs_f64();
+        Ok(())
     }
 
     fn exact_round(&mut self, room: usize, temperature: f32) -> Result<Round> {
@@ -295,6 +334,7 @@ impl<'a> Speculative<'a> {
         };
         let mut tokens = vec![root];
         let mut drafts: Vec<Vec<f32>> = Vec::new();
+        let begun = Instant::now();
         while drafts.len() < self.tree.depth().min(room) {
             let mut law = vec![0.0; self.model.config().vocab];
             if !self.drafter.law(&tokens, temperature, &mut law)? {
@@ -303,6 +343,7 @@ impl<'a> Speculative<'a> {
             tokens.push(sample(&law, self.rng.uniform()).map_err(failed)? as u32);
             drafts.push(law);
         }
+        self.spent.drafting += begun.elapsed().as_secs_f64();
         let out = self.pass(&tokens, Layout::Chain, Logits::All)?;
         let targets: Vec<Vec<f32>> = (0..tokens.len())
             .map(|i| filter.law(out.logits(i)))

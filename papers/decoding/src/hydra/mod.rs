@@ -34,7 +34,7 @@ pub use config::{
     TextTraining, arms,
 };
 pub use corpus::Corpus;
-pub use decode::{Acceptance, Generated, Round, Speculative};
+pub use decode::{Acceptance, Generated, Round, Speculative, Spent};
 pub use drafter::{DraftHeads, Drafter, NoDrafts, PromptLookup};
 pub use heads::{Heads, Kind, Shape};
 pub use tree::StaticTree;
