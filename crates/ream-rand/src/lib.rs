@@ -15,6 +15,8 @@
 //! assert_eq!(a.uniform(), b.uniform());
 //! ```
 
+mod normals;
+
 /// The numbers of one seed for one purpose: a key, no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
@@ -60,6 +62,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// Ten rounds of Philox4x32.
+#[inline(always)]
 fn philox(mut key: [u32; 2], mut c: [u32; 4]) -> [u32; 4] {
     for _ in 0..10 {
         let a = u64::from(c[0]) * 0xd251_1f53;
@@ -154,6 +157,19 @@ impl Rng {
         radius * cos
     }
 
+    /// Fills `out` with the numbers of as many calls of [`Rng::normal`], to the bit; several times as fast for hundreds of them.
+    pub fn normals(&mut self, out: &mut [f64]) {
+        let kept = usize::from(self.spare.is_some()).min(out.len());
+        let (first, rest) = out.split_at_mut(kept);
+        first.iter_mut().for_each(|x| *x = self.normal());
+        // Pairs that begin with a block of their own.
+        let many = if self.used == 4 { rest.len() / normals::GROUP * normals::GROUP } else { 0 };
+        let (many, last) = rest.split_at_mut(many);
+        normals::pairs(self.key, self.step, self.block, many);
+        self.block += many.len() as u64 / 2;
+        last.iter_mut().for_each(|x| *x = self.normal());
+    }
+
     /// These numbers from the place that `count` more calls of [`Rng::normal`] lead to, without making them: for jobs that share a long draw.
     /// `None` for an odd count, or when this is not where a pair of normal numbers begins with a block of its own.
     #[must_use]
@@ -225,6 +241,21 @@ mod tests {
             philox([u32::MAX; 2], [u32::MAX; 4]),
             [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
         );
+    }
+
+    #[test]
+    fn many_normal_numbers_are_those_of_one_by_one() {
+        for before in 0..4 {
+            for count in [0_usize, 1, 2, 15, 16, 17, 100, 100_003] {
+                let mut many = Stream::new(9, "normals").at(u64::MAX - 1);
+                (0..before).for_each(|k| if k == 2 { _ = many.next_u32() } else { _ = many.normal() });
+                let mut one = many.clone();
+                let mut out = vec![f64::NAN; count];
+                many.normals(&mut out);
+                assert!(out.iter().all(|x| x.to_bits() == one.normal().to_bits()), "{before} {count}");
+                assert_eq!((many.normal(), many.next_u64()), (one.normal(), one.next_u64()));
+            }
+        }
     }
 
     #[test]

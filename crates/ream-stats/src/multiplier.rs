@@ -72,7 +72,7 @@ pub fn draws_of(
             let rows = &mut rows[..count * points];
             rows.chunks_exact_mut(points).enumerate().for_each(|(i, row)| fill(first + i, row));
             for (rng, draw) in numbers.iter_mut().zip(noise.chunks_exact_mut(points)) {
-                multipliers[..count].iter_mut().for_each(|m| *m = rng.normal());
+                rng.normals(&mut multipliers[..count]);
                 add_rows(draw, &multipliers[..count], rows);
             }
         }
