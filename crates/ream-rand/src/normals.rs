@@ -121,9 +121,7 @@ vectorised! {
                 radius[k] = 1.0 - uniform(words[0], words[1]);
                 angle[k] = core::f64::consts::TAU * uniform(words[2], words[3]);
             }
-            for k in 0..LANES {
-                radius[k] = (-2.0 * log(radius[k])).sqrt();
-            }
+            radius.iter_mut().for_each(|r| *r = (-2.0 * log(*r)).sqrt());
             let (mut sin, mut cos): (Lanes, Lanes) = ([0.0; LANES], [0.0; LANES]);
             for k in 0..LANES {
                 (sin[k], cos[k]) = sin_cos(angle[k]);

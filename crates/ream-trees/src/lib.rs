@@ -16,6 +16,10 @@
 //! # Ok::<(), ream_trees::TreesError>(())
 //! ```
 //!
+//! On columns of few values predictions are those of scikit-learn's `HistGradientBoosting` (`tests/golden.rs`). Beside it on two cores: 1.1 times as fast at
+//! 10,000 and 100,000 rows of 20 numbers, 0.7 times at a million (`cargo xtask bench causal`): half of our time is the counting of derivatives, which
+//! we keep in double precision.
+//!
 //! The same input gives the same bits on any number of threads. Nothing is imputed: a value that is not finite is an error.
 
 mod bins;
