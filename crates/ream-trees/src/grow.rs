@@ -10,6 +10,45 @@ use crate::model::{Node, Tree};
 /// Cells (rows times columns) from which columns are worked by all threads.
 const MANY: usize = 1 << 15;
 
+/// Rows that one thread moves at a time.
+const PIECE: usize = 1 << 14;
+
+/// Moves the rows of the left side to the front, both sides in the order they have; how many are left.
+fn part(rows: &mut [u32], room: &mut Vec<u32>, is_left: impl Fn(u32) -> bool + Sync) -> usize {
+    room.resize(rows.len().max(room.len()), 0);
+    let room = &mut room[..rows.len()];
+    // Written to both sides, one of which goes on: which way a row goes cannot be foreseen.
+    let one = |(rows, room): (&mut [u32], &mut [u32])| {
+        let (mut kept, mut moved) = (0, 0);
+        for i in 0..rows.len() {
+            let row = rows[i];
+            let left = is_left(row);
+            rows[kept] = row;
+            room[moved] = row;
+            kept += usize::from(left);
+            moved += usize::from(!left);
+        }
+        kept
+    };
+    let kept: Vec<usize> = if rows.len() > PIECE {
+        rows.par_chunks_mut(PIECE).zip(room.par_chunks_mut(PIECE)).map(one).collect()
+    } else {
+        vec![one((&mut *rows, &mut *room))]
+    };
+    let mut to = 0;
+    for (piece, kept) in kept.iter().enumerate() {
+        rows.copy_within(piece * PIECE..piece * PIECE + kept, to);
+        to += kept;
+    }
+    let all = to;
+    for (room, kept) in room.chunks(PIECE).zip(&kept) {
+        let moved = room.len() - kept;
+        rows[to..to + moved].copy_from_slice(&room[..moved]);
+        to += moved;
+    }
+    all
+}
+
 /// A leaf that may still be split.
 struct Leaf {
     /// Its place among the nodes.
@@ -92,19 +131,8 @@ impl<'a> Grower<'a> {
     /// Splits a leaf: two more nodes, the rows moved apart.
     fn divide(&mut self, tree: &mut Tree, leaf: Leaf, split: Split) -> [Leaf; 2] {
         let bins = self.binned.bins(split.column);
-        let (rows, room) = (&mut self.order[leaf.from..leaf.to], &mut self.room);
-        room.clear();
-        let mut kept = 0;
-        for i in 0..rows.len() {
-            let row = rows[i];
-            if split.rule.is_left(bins[row as usize]) {
-                rows[kept] = row;
-                kept += 1;
-            } else {
-                room.push(row);
-            }
-        }
-        rows[kept..].copy_from_slice(room);
+        let is_left = |row: u32| split.rule.is_left(bins[row as usize]);
+        let kept = part(&mut self.order[leaf.from..leaf.to], &mut self.room, is_left);
         let middle = leaf.from + kept;
         let left = tree.nodes.len();
         tree.nodes[leaf.node] =
@@ -149,8 +177,13 @@ impl<'a> Grower<'a> {
 
     fn count(&mut self, from: usize, to: usize) -> Vec<Vec<Sums>> {
         let rows = &self.order[from..to];
-        self.ordered.clear();
-        self.ordered.extend(rows.iter().map(|row| self.derivatives[*row as usize]));
+        let derivatives = |row: &u32| self.derivatives[*row as usize];
+        if rows.len() >= PIECE {
+            rows.par_iter().with_min_len(PIECE / 2).map(derivatives).collect_into_vec(&mut self.ordered);
+        } else {
+            self.ordered.clear();
+            self.ordered.extend(rows.iter().map(derivatives));
+        }
         let one = |column: usize| {
             let mut sums = vec![Sums::default(); self.binned.cuts(column).count()];
             fill(&mut sums, self.binned.bins(column), rows, &self.ordered);
@@ -175,5 +208,23 @@ impl<'a> Grower<'a> {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_moved_apart_in_the_order_they_have() {
+        let is_left = |row: u32| row.wrapping_mul(2_654_435_761) >> 28 < 5;
+        let mut room = Vec::new();
+        for count in [0, 1, 7, PIECE, PIECE + 1, 3 * PIECE + 100] {
+            let mut rows: Vec<u32> = (0..count as u32).map(|row| row * 3).collect();
+            let (mut left, right): (Vec<u32>, Vec<u32>) = rows.iter().partition(|row| is_left(**row));
+            assert_eq!(part(&mut rows, &mut room, is_left), left.len());
+            left.extend(right);
+            assert_eq!(rows, left, "{count} rows");
+        }
     }
 }

@@ -33,6 +33,10 @@ pub use model::Model;
 
 use bins::Binned;
 use grow::Grower;
+use rayon::prelude::*;
+
+/// Rows whose derivatives are worth a thread.
+const SHARE: usize = 1 << 13;
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +183,7 @@ impl Loss {
 
     /// First and second derivatives of the weighted loss by the score.
     fn derivatives(self, scores: &[f64], y: &[f64], weights: &[f64], out: &mut [[f64; 2]]) {
-        for (((out, score), y), w) in out.iter_mut().zip(scores).zip(y).zip(weights) {
+        let one = |(((out, score), y), w): (((&mut [f64; 2], &f64), &f64), &f64)| {
             *out = match self {
                 Self::Squared => [w * (score - y), *w],
                 Self::Logistic => {
@@ -187,6 +191,11 @@ impl Loss {
                     [w * (p - y), w * (p * (1.0 - p)).max(1e-16)]
                 }
             };
+        };
+        if out.len() > SHARE {
+            out.par_iter_mut().with_min_len(SHARE).zip(scores).zip(y).zip(weights).for_each(one);
+        } else {
+            out.iter_mut().zip(scores).zip(y).zip(weights).for_each(one);
         }
     }
 }
