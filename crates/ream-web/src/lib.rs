@@ -105,8 +105,9 @@ pub async fn serve(
     tokio::spawn(follow::follow(app.clone(), seen));
     if app.can_run() {
         tokio::spawn(runs::keep_tidy(app.clone()));
+        // Before the first answer: until then what had waited would be shown as unfinished.
         let manager = app.manager.clone();
-        tokio::task::spawn_blocking(move || manager.adopt());
+        let _ = tokio::task::spawn_blocking(move || manager.adopt()).await;
     }
     let stopper = app.clone();
     tokio::spawn(async move {
