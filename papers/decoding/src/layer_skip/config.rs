@@ -77,12 +77,20 @@ impl Config {
     #[must_use]
     pub fn preset(preset: Preset) -> Self {
         let full = Self {
-            shape: Shape { layers: 16, d: 64, heads: 4, hidden: 192, context: 96, rope_base: 10_000.0 },
+            shape: Shape {
+                layers: 16,
+                d: 64,
+                heads: 4,
+                hidden: 192,
+                context: 96,
+                rope_base: 10_000.0,
+                token_deviation: 0.125,
+            },
             training: TrainingSettings {
                 tokens: PLANNED_TOKENS,
-                batch: 8,
+                batch: 4,
                 learning_rate: 1.5e-3,
-                warmup: 50,
+                warmup: 300,
                 least_noise: 0.02,
             },
             skip: 3,
@@ -109,7 +117,7 @@ impl Config {
         match preset {
             Preset::Full | Preset::Long => full,
             Preset::Smoke => Self {
-                shape: Shape { layers: 8, d: 32, heads: 2, hidden: 96, context: 80, rope_base: 10_000.0 },
+                shape: Shape { layers: 8, d: 32, heads: 2, hidden: 96, context: 80, ..full.shape },
                 training: TrainingSettings {
                     tokens: 150 * 4 * 80,
                     batch: 4,
@@ -153,6 +161,10 @@ impl Config {
             if value < least {
                 return Err(Invalid::new(key, format!("at least {least}"), value.to_string()));
             }
+        }
+        if !(shape.token_deviation > 0.0 && shape.token_deviation <= 1.0) {
+            let got = shape.token_deviation.to_string();
+            return Err(Invalid::new("shape.token_deviation", "in (0, 1]", got));
         }
         shape.network().check().map_err(|error| Invalid::new("shape", error.to_string(), String::new()))?;
         if self.item_length > shape.context {
@@ -214,6 +226,7 @@ mod tests {
         refuse(|c| c.skip = 13, &["skip and curve", "from 1 to 12", "13"]);
         refuse(|c| c.curve = vec![0], &["from 1 to 12", "0"]);
         refuse(|c| c.shape.heads = 5, &["shape", "heads"]);
+        refuse(|c| c.shape.token_deviation = 0.0, &["shape.token_deviation", "in (0, 1]", "0"]);
         refuse(|c| c.shape.context = 60, &["shape.context", "at least 66"]);
         refuse(|c| c.item_length = 97, &["item_length", "at most shape.context = 96"]);
         refuse(|c| c.noise = vec![0.5, 1.0], &["noise", "in (0, 1)"]);

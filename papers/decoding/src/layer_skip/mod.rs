@@ -127,8 +127,15 @@ mod tests {
     /// A configuration of a second that goes through all of part A.
     fn tiny() -> Config {
         let mut config = Config::preset(Preset::Smoke);
-        config.shape =
-            network::Shape { layers: 6, d: 16, heads: 2, hidden: 48, context: 72, rope_base: 100.0 };
+        config.shape = network::Shape {
+            layers: 6,
+            d: 16,
+            heads: 2,
+            hidden: 48,
+            context: 72,
+            rope_base: 100.0,
+            token_deviation: 0.25,
+        };
         config.training.tokens = 20 * 8 * 72;
         config.training.batch = 8;
         config.training.warmup = 5;

@@ -16,6 +16,8 @@ use super::corpus::{Corpus, MASK, Part, VOCABULARY};
 
 /// Decay of the mean of squared gradients.
 const SECOND_MOMENT: f32 = 0.98;
+/// With which [`Decoder::new`] draws its token table.
+const DECODER_DEVIATION: f32 = 0.02;
 
 /// How a model was trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,6 +67,9 @@ pub struct Shape {
     pub context: usize,
     /// Base of the rotary positions: the slowest pair turns once in about six times as many letters.
     pub rope_base: f32,
+    /// Standard deviation of the first weights of the token table, which is embedding and head. With 1 / sqrt(d) a token is as loud
+    /// as what a first block writes; with the usual 0.02 later blocks would know it through that block alone.
+    pub token_deviation: f32,
 }
 
 impl Shape {
@@ -138,7 +143,10 @@ impl Network {
     /// # Errors
     /// A shape that makes no network.
     pub fn new(kind: Kind, shape: &Shape, seed: u64) -> Result<Self> {
-        Ok(Self { kind, decoder: Decoder::new(&Init::new(seed), &shape.network())? })
+        let decoder = Decoder::new(&Init::new(seed), &shape.network())?;
+        let scale = shape.token_deviation / DECODER_DEVIATION;
+        decoder.tokens.weight.update(|table| table.iter_mut().for_each(|w| *w *= scale));
+        Ok(Self { kind, decoder })
     }
 
     /// A network with these weights.
@@ -295,7 +303,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn shape() -> Shape {
-        Shape { layers: 6, d: 16, heads: 2, hidden: 48, context: 48, rope_base: 100.0 }
+        Shape { layers: 6, d: 16, heads: 2, hidden: 48, context: 48, rope_base: 100.0, token_deviation: 0.02 }
     }
 
     pub(crate) fn settings() -> TrainingSettings {
@@ -349,10 +357,20 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn the_token_table_is_as_loud_as_asked() {
+        for wanted in [0.02, 0.125] {
+            let shape = Shape { d: 64, token_deviation: wanted, ..shape() };
+            let table = &Network::new(Kind::Dlm, &shape, 3).unwrap().weights()[0];
+            let mean_square = table.iter().map(|w| w * w).sum::<f32>() / table.len() as f32;
+            assert!((mean_square.sqrt() / wanted - 1.0).abs() < 0.06, "{} for {wanted}", mean_square.sqrt());
+        }
+    }
+
     /// With five of six blocks left out a pass takes less than half as long, even on a busy machine.
     #[test]
     fn skipped_blocks_take_no_time() {
-        let shape = Shape { layers: 12, d: 64, heads: 4, hidden: 192, context: 96, rope_base: 100.0 };
+        let shape = Shape { layers: 12, d: 64, heads: 4, hidden: 192, context: 96, ..shape() };
         let network = Network::new(Kind::Dlm, &shape, 1).unwrap();
         let ids = vec![3_u32; 8 * 96];
         let time = |skip: &[usize]| {
