@@ -83,14 +83,14 @@ impl Config {
                 heads: 4,
                 hidden: 192,
                 context: 96,
-                rope_base: 10_000.0,
+                rope_base: 100.0,
                 token_deviation: 0.125,
             },
             training: TrainingSettings {
                 tokens: PLANNED_TOKENS,
-                batch: 4,
+                batch: 2,
                 learning_rate: 1.5e-3,
-                warmup: 300,
+                warmup: 600,
                 least_noise: 0.02,
             },
             skip: 3,
@@ -147,7 +147,6 @@ impl Config {
         for (key, value, least) in [
             ("shape.layers", shape.layers, 5),
             ("shape.context", shape.context, 2 * (DISTANCES[DISTANCES.len() - 1] + 1)),
-            ("training.batch", self.training.batch, 1),
             ("draws", self.draws, 2),
             ("calibration", self.calibration, 2),
             ("validation", self.validation, 2),
@@ -161,6 +160,10 @@ impl Config {
             if value < least {
                 return Err(Invalid::new(key, format!("at least {least}"), value.to_string()));
             }
+        }
+        if self.training.batch == 0 || !self.training.batch.is_multiple_of(2) {
+            let wanted = "an even number: chains and chapters take turns";
+            return Err(Invalid::new("training.batch", wanted, self.training.batch.to_string()));
         }
         if !(shape.token_deviation > 0.0 && shape.token_deviation <= 1.0) {
             let got = shape.token_deviation.to_string();
@@ -226,6 +229,8 @@ mod tests {
         refuse(|c| c.skip = 13, &["skip and curve", "from 1 to 12", "13"]);
         refuse(|c| c.curve = vec![0], &["from 1 to 12", "0"]);
         refuse(|c| c.shape.heads = 5, &["shape", "heads"]);
+        refuse(|c| c.training.batch = 0, &["training.batch", "even", "0"]);
+        refuse(|c| c.training.batch = 3, &["training.batch", "even", "3"]);
         refuse(|c| c.shape.token_deviation = 0.0, &["shape.token_deviation", "in (0, 1]", "0"]);
         refuse(|c| c.shape.context = 60, &["shape.context", "at least 66"]);
         refuse(|c| c.item_length = 97, &["item_length", "at most shape.context = 96"]);
